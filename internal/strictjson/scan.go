@@ -1,0 +1,285 @@
+package strictjson
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math/bits"
+	"unicode/utf8"
+)
+
+// scanner walks a document. Its methods take the position to start from and
+// return the position after what they read.
+type scanner struct {
+	data []byte
+}
+
+func (s *scanner) space(pos int) int {
+	for pos < len(s.data) {
+		switch s.data[pos] {
+		case ' ', '\t', '\n', '\r':
+			pos++
+		default:
+			return pos
+		}
+	}
+	return pos
+}
+
+// value reads any value. depth is the number of containers already open.
+func (s *scanner) value(pos, depth int) (int, error) {
+	if pos >= len(s.data) {
+		return pos, syntax(pos, "unexpected end")
+	}
+	switch c := s.data[pos]; {
+	case c == '"':
+		end, _, err := s.str(pos)
+		return end, err
+	case c == '-' || '0' <= c && c <= '9':
+		return s.number(pos)
+	case c == '{':
+		var buf [8]Member
+		_, end, err := s.object(pos, depth+1, buf[:0], false)
+		return end, err
+	case c == '[':
+		return s.array(pos, depth+1)
+	case c == 't':
+		return s.literal(pos, "true")
+	case c == 'f':
+		return s.literal(pos, "false")
+	case c == 'n':
+		return s.literal(pos, "null")
+	}
+	return pos, syntax(pos, "expected a value")
+}
+
+func (s *scanner) literal(pos int, word string) (int, error) {
+	if len(s.data)-pos < len(word) || string(s.data[pos:pos+len(word)]) != word {
+		return pos, syntax(pos, "expected a value")
+	}
+	return pos + len(word), nil
+}
+
+func (s *scanner) array(pos, depth int) (int, error) {
+	if depth > MaxDepth {
+		return pos, &Error{Offset: pos, Reason: "array", Kind: ErrDepth}
+	}
+	pos = s.space(pos + 1)
+	if pos < len(s.data) && s.data[pos] == ']' {
+		return pos + 1, nil
+	}
+	for {
+		var err error
+		if pos, err = s.value(pos, depth); err != nil {
+			return pos, err
+		}
+		pos = s.space(pos)
+		if pos >= len(s.data) {
+			return pos, syntax(pos, "unexpected end in an array")
+		}
+		switch s.data[pos] {
+		case ',':
+			pos = s.space(pos + 1)
+		case ']':
+			return pos + 1, nil
+		default:
+			return pos, syntax(pos, "expected a comma or the end of the array")
+		}
+	}
+}
+
+// object reads an object at pos, appends its members to out and refuses a name
+// that occurs twice. Members already in out (from a caller's buffer) do not
+// count.
+func (s *scanner) object(pos, depth int, out []Member, values bool) ([]Member, int, error) {
+	if depth > MaxDepth {
+		return out, pos, &Error{Offset: pos, Reason: "object", Kind: ErrDepth}
+	}
+	names := nameSet{base: len(out)}
+	pos = s.space(pos + 1)
+	if pos < len(s.data) && s.data[pos] == '}' {
+		return out, pos + 1, nil
+	}
+	for {
+		if pos >= len(s.data) || s.data[pos] != '"' {
+			return out, pos, syntax(pos, "expected a member name")
+		}
+		end, escaped, err := s.str(pos)
+		if err != nil {
+			return out, pos, err
+		}
+		name := s.data[pos+1 : end-1]
+		if escaped {
+			name = unescape(name)
+		}
+		if !names.add(out, name) {
+			return out, pos, &Error{Offset: pos, Reason: "in one object", Kind: ErrDuplicate}
+		}
+		pos = s.space(end)
+		if pos >= len(s.data) || s.data[pos] != ':' {
+			return out, pos, syntax(pos, "expected a colon")
+		}
+		pos = s.space(pos + 1)
+		start := pos
+		if pos, err = s.value(pos, depth); err != nil {
+			return out, pos, err
+		}
+		m := Member{Name: name}
+		if values {
+			m.Value = s.data[start:pos:pos]
+		}
+		out = append(out, m)
+		pos = s.space(pos)
+		if pos >= len(s.data) {
+			return out, pos, syntax(pos, "unexpected end in an object")
+		}
+		switch s.data[pos] {
+		case ',':
+			pos = s.space(pos + 1)
+		case '}':
+			return out, pos + 1, nil
+		default:
+			return out, pos, syntax(pos, "expected a comma or the end of the object")
+		}
+	}
+}
+
+// nameSet notices a second occurrence of a name. Most names are told apart by
+// one bit; objects with many members get a map, so that a hostile document
+// costs no more than its length.
+type nameSet struct {
+	base  int
+	seen  uint64
+	large map[string]struct{}
+}
+
+const manyNames = 32
+
+func (n *nameSet) add(members []Member, name []byte) bool {
+	members = members[n.base:]
+	if n.large != nil || len(members) >= manyNames {
+		if n.large == nil {
+			n.large = make(map[string]struct{}, 2*manyNames)
+			for _, m := range members {
+				n.large[string(m.Name)] = struct{}{}
+			}
+		}
+		if _, dup := n.large[string(name)]; dup {
+			return false
+		}
+		n.large[string(name)] = struct{}{}
+		return true
+	}
+	h := uint(len(name))
+	if len(name) > 0 {
+		h += uint(name[0])*7 + uint(name[len(name)-1])*31
+	}
+	bit := uint64(1) << (h & 63)
+	if n.seen&bit != 0 {
+		for _, m := range members {
+			if bytes.Equal(m.Name, name) {
+				return false
+			}
+		}
+	}
+	n.seen |= bit
+	return true
+}
+
+const (
+	ones  = 0x0101010101010101
+	highs = 0x8080808080808080
+)
+
+// special marks (with the high bit of their byte) the bytes of w that end the
+// fast walk through a string: quote, backslash, control, non-ASCII. Bytes
+// above the first marked one may be marked wrongly; only the first is used.
+func special(w uint64) uint64 {
+	quote := w ^ ones*'"'
+	slash := w ^ ones*'\\'
+	return ((quote-ones)&^quote | (slash-ones)&^slash | (w-ones*0x20)&^w | w) & highs
+}
+
+// str reads a string that starts with the quote at pos.
+func (s *scanner) str(pos int) (end int, escaped bool, err error) {
+	data := s.data
+	start := pos + 1
+	ascii := true
+	for i := start; ; {
+		for len(data)-i >= 8 {
+			m := special(binary.LittleEndian.Uint64(data[i:]))
+			if m != 0 {
+				i += bits.TrailingZeros64(m) >> 3
+				break
+			}
+			i += 8
+		}
+		if i >= len(data) {
+			return i, false, syntax(pos, "string without an end")
+		}
+		switch c := data[i]; {
+		case c == '"':
+			if !ascii && !utf8.Valid(data[start:i]) {
+				return i, false, syntax(pos, "string is not valid UTF-8")
+			}
+			return i + 1, escaped, nil
+		case c == '\\':
+			n := escape(data[i:])
+			if n == 0 {
+				return i, false, syntax(i, "bad escape in a string")
+			}
+			escaped = true
+			i += n
+		case c < 0x20:
+			return i, false, syntax(i, "control character in a string")
+		default:
+			if c >= utf8.RuneSelf {
+				ascii = false
+			}
+			i++
+		}
+	}
+}
+
+func (s *scanner) number(pos int) (int, error) {
+	data, start := s.data, pos
+	if data[pos] == '-' {
+		pos++
+	}
+	switch {
+	case pos < len(data) && data[pos] == '0':
+		pos++
+	default:
+		n := digits(data[pos:])
+		if n == 0 {
+			return start, syntax(start, "number without digits")
+		}
+		pos += n
+	}
+	if pos < len(data) && data[pos] == '.' {
+		n := digits(data[pos+1:])
+		if n == 0 {
+			return start, syntax(start, "number without digits after the point")
+		}
+		pos += 1 + n
+	}
+	if pos < len(data) && (data[pos] == 'e' || data[pos] == 'E') {
+		pos++
+		if pos < len(data) && (data[pos] == '+' || data[pos] == '-') {
+			pos++
+		}
+		n := digits(data[pos:])
+		if n == 0 {
+			return start, syntax(start, "number without digits in the exponent")
+		}
+		pos += n
+	}
+	return pos, nil
+}
+
+func digits(b []byte) int {
+	n := 0
+	for n < len(b) && '0' <= b[n] && b[n] <= '9' {
+		n++
+	}
+	return n
+}
