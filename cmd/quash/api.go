@@ -1,0 +1,111 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/oklog/run"
+
+	"github.com/quash-auth/quash/verifier"
+)
+
+const (
+	defaultAudience = "api"
+	demoClientID    = "demo"
+)
+
+// apiCmd is "quash api".
+type apiCmd struct {
+	Listen       string        `default:"127.0.0.1:8081" placeholder:"HOST:PORT" help:"Address to serve on (${default})."`
+	Issuer       string        `default:"${default_iss}" placeholder:"URL" help:"iss of the tokens to accept (${default})."`
+	Audience     []string      `default:"api" placeholder:"NAME" help:"aud that a token must name, one of them (${default})."`
+	JWKS         string        `name:"jwks" placeholder:"URL|FILE" help:"JWK Set of the issuer (default: its URL plus /.well-known/jwks.json)."`
+	Alg          []string      `name:"alg" placeholder:"NAME" help:"Signature algorithms to accept (default: ES256,RS256,EdDSA)."`
+	Profile      string        `default:"strict" enum:"strict,relaxed" help:"strict: RFC 9068 access tokens. relaxed: what other identity providers issue. ${enum} (${default})."`
+	MaxStaleness time.Duration `default:"30s" help:"How old this node's view of the revocations may be (${default})."`
+	OnStale      string        `default:"deny" enum:"deny,allow" help:"What to do beyond that: deny answers 503, allow serves on without knowing. ${enum} (${default})."`
+	MaxTokenLife time.Duration `default:"1h" help:"Longest life of a token to accept; at most what the stream was made for (${default})."`
+	MaxEntries   int           `default:"0" help:"Most revocations to hold, beyond it the node is not ready (0: 10,000,000)."`
+	Node         string        `placeholder:"NAME" help:"Name in quash status (default: host name and process number)."`
+	Drain        time.Duration `default:"0s" help:"How long to answer 'not ready' before stopping (${default})."`
+
+	InsecureHTTPJWKS bool `name:"insecure-http-jwks" help:"Allow an http:// key set from another machine: whoever can change it on the way can forge tokens."`
+
+	natsFlags `embed:""`
+	logFlags  `embed:""`
+}
+
+func (c *apiCmd) config() (verifier.Config, error) {
+	if c.Issuer == "" {
+		return verifier.Config{}, usagef("--issuer", "is empty: name the iss of the tokens to accept")
+	}
+	if c.MaxStaleness <= 0 {
+		return verifier.Config{}, usagef("--max-staleness", "%v is not a positive duration", c.MaxStaleness)
+	}
+	if c.MaxTokenLife <= 0 {
+		return verifier.Config{}, usagef("--max-token-life", "%v is not a positive duration", c.MaxTokenLife)
+	}
+	issuer := verifier.Issuer{
+		Issuer:     c.Issuer,
+		Audience:   c.Audience,
+		Algorithms: c.Alg,
+		AllowHTTP:  c.InsecureHTTPJWKS,
+	}
+	switch {
+	case c.JWKS == "":
+		issuer.JWKSURL = strings.TrimSuffix(c.Issuer, "/") + "/.well-known/jwks.json"
+		if err := httpURL("--issuer", c.Issuer); err != nil {
+			return verifier.Config{}, usagef("--jwks", "is needed, because --issuer %q is not a URL to find the key set under", c.Issuer)
+		}
+	case strings.Contains(c.JWKS, "://"):
+		issuer.JWKSURL = c.JWKS
+	default:
+		issuer.JWKSFile = c.JWKS
+	}
+	if c.Profile == "relaxed" {
+		issuer.Profile = verifier.Relaxed
+	}
+	cfg := verifier.Config{
+		Issuers:      []verifier.Issuer{issuer},
+		Node:         c.Node,
+		MaxStaleness: c.MaxStaleness,
+		MaxTokenLife: c.MaxTokenLife,
+		MaxEntries:   c.MaxEntries,
+	}
+	if c.OnStale == "allow" {
+		cfg.OnStale = verifier.Allow
+	}
+	return cfg, nil
+}
+
+func (c *apiCmd) Run(p *program) error {
+	log := p.logger(c.LogLevel)
+	cfg, err := c.config()
+	if err != nil {
+		return err
+	}
+	listener, err := bind("--listen", c.Listen)
+	if err != nil {
+		return err
+	}
+	conn, err := c.connect("quash-api", log)
+	if err != nil {
+		closeAll(listener)
+		return err
+	}
+	node, err := newAPINode(conn, cfg, log)
+	if err != nil {
+		closeAll(listener)
+		return &usageError{problem: err.Error()} // New only looks at the configuration
+	}
+	defer node.close()
+	fmt.Fprintf(p.stdout, "api: http://%s/secure\n", reachable(listener.Addr().String()))
+
+	var g run.Group
+	addDrain(&g, &node.draining, c.Drain)
+	addHTTP(&g, listener, node.handler, log)
+	addRun(&g, node.verifier.Run)
+	addSignals(&g)
+	return runGroup(&g)
+}

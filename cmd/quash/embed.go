@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// embedded is a NATS server in this process, with JetStream on disk. Every
+// acknowledged message is on the disk before its ack (SyncAlways).
+type embedded struct {
+	srv *server.Server
+	log *natsLog
+}
+
+// startNATS starts a server at address (port 0: any free port) that stores under
+// dir. It has no accounts, so the address should be a loopback one.
+func startNATS(flag, address, dir string, log *slog.Logger) (*embedded, error) {
+	// The server itself would only log that its port is taken; asking first
+	// gives the user a sentence.
+	probe, err := bind(flag, address)
+	if err != nil {
+		return nil, err
+	}
+	host, portText, err := net.SplitHostPort(probe.Addr().String())
+	closeAll(probe)
+	if err != nil {
+		return nil, fmt.Errorf("reading the address of %s: %w", flag, err)
+	}
+	port, err := strconv.Atoi(portText)
+	if err != nil {
+		return nil, fmt.Errorf("reading the port of %s: %w", flag, err)
+	}
+	nl := &natsLog{log: log}
+	srv, err := server.NewServer(&server.Options{
+		ServerName: "quash-embedded",
+		Host:       host,
+		Port:       port,
+		JetStream:  true,
+		StoreDir:   dir,
+		SyncAlways: true,
+		NoSigs:     true,
+		NoLog:      true, // ours is set below
+	})
+	if err != nil {
+		return nil, fmt.Errorf("preparing the embedded NATS server: %w", err)
+	}
+	srv.SetLoggerV2(nl, false, false, false)
+	srv.Start()
+	if !srv.ReadyForConnections(10*time.Second) || nl.fatal() != "" {
+		srv.Shutdown()
+		srv.WaitForShutdown()
+		return nil, fmt.Errorf("the embedded NATS server did not start (%s): look at %s and at %s", nl.fatal(), flag, dir)
+	}
+	if !srv.JetStreamEnabled() {
+		srv.Shutdown()
+		srv.WaitForShutdown()
+		return nil, fmt.Errorf("the embedded NATS server can not store under %s (%s): check the disk and the permissions", dir, nl.last())
+	}
+	return &embedded{srv: srv, log: nl}, nil
+}
+
+// url is where clients on this machine connect.
+func (e *embedded) url() string { return "nats://" + reachable(e.srv.Addr().String()) }
+
+// address is HOST:PORT, for a restart on the same port.
+func (e *embedded) address() string { return e.srv.Addr().String() }
+
+func (e *embedded) stop() {
+	e.srv.Shutdown()
+	e.srv.WaitForShutdown()
+}
+
+// natsLog passes what the server says on: its warnings and errors only, because
+// its notices are about itself, not about quash.
+type natsLog struct {
+	log *slog.Logger
+
+	mu       sync.Mutex // guards the two texts
+	dead     string
+	lastText string
+}
+
+func (l *natsLog) note(level slog.Level, format string, v ...any) string {
+	text := fmt.Sprintf(format, v...)
+	l.mu.Lock()
+	if level >= slog.LevelWarn {
+		l.lastText = text
+	}
+	l.mu.Unlock()
+	l.log.Log(context.Background(), level, "nats-server: "+text)
+	return text
+}
+
+func (l *natsLog) Noticef(format string, v ...any) { l.note(slog.LevelDebug, format, v...) }
+func (l *natsLog) Debugf(format string, v ...any)  { l.note(slog.LevelDebug, format, v...) }
+func (l *natsLog) Tracef(format string, v ...any)  { l.note(slog.LevelDebug, format, v...) }
+func (l *natsLog) Warnf(format string, v ...any)   { l.note(slog.LevelWarn, format, v...) }
+func (l *natsLog) Errorf(format string, v ...any)  { l.note(slog.LevelError, format, v...) }
+
+// Fatalf must not end the process: the caller sees that the server is not ready.
+func (l *natsLog) Fatalf(format string, v ...any) {
+	text := l.note(slog.LevelError, format, v...)
+	l.mu.Lock()
+	l.dead = text
+	l.mu.Unlock()
+}
+
+func (l *natsLog) fatal() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.dead
+}
+
+func (l *natsLog) last() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lastText
+}

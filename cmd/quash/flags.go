@@ -1,0 +1,70 @@
+package main
+
+import (
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// logFlags say how much a long-running command tells on standard error.
+type logFlags struct {
+	LogLevel string `default:"info" enum:"debug,info,warn,error" help:"What to log on standard error: ${enum} (${default})."`
+}
+
+// instant reads a point in time: RFC 3339, or a duration from now.
+func instant(flag, text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if t, err := time.Parse(time.RFC3339, text); err == nil {
+		return t, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return time.Time{}, usagef(flag, "%q is neither a time like 2026-01-02T15:04:05Z nor a duration like 90m", text)
+	}
+	return now.Add(d), nil
+}
+
+// byteSize reads 4096, 512KiB, 10MiB, 1GiB, 2TiB.
+func byteSize(flag, text string) (int64, error) {
+	number, unit := text, int64(1)
+	for suffix, n := range map[string]int64{"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40} {
+		if rest, ok := strings.CutSuffix(text, suffix); ok {
+			number, unit = rest, n
+		}
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(number), 10, 64)
+	if err != nil || n <= 0 || n > (1<<62)/unit {
+		return 0, usagef(flag, "%q is not a size like 512MiB or 1GiB", text)
+	}
+	return n * unit, nil
+}
+
+// httpURL checks an absolute http or https URL without query and fragment.
+func httpURL(flag, text string) error {
+	u, err := url.Parse(text)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+		return usagef(flag, "%q is not a URL like https://issuer.example", text)
+	}
+	if u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		return usagef(flag, "%q must not have a query, a fragment or a user", text)
+	}
+	return nil
+}
+
+// namePassword splits NAME:PASSWORD at the first colon.
+func namePassword(flag, text string) (name, password string, err error) {
+	name, password, ok := strings.Cut(text, ":")
+	if !ok || name == "" || password == "" {
+		return "", "", usagef(flag, "must be NAME:PASSWORD, both not empty") // never the text: it is a secret
+	}
+	return name, password, nil
+}
+
+// milliseconds prints a duration as people compare them here.
+func milliseconds(d time.Duration) string {
+	return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
+}

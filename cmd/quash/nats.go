@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/quash-auth/quash/events"
+)
+
+const (
+	defaultNATSURL   = "nats://127.0.0.1:4222"
+	defaultIssuerURL = "http://127.0.0.1:8080" // what quash up uses
+)
+
+// natsFlags are the usual ways to reach a NATS server, the same for every command.
+type natsFlags struct {
+	NATS      string `name:"nats" default:"${default_nats}" placeholder:"URL" help:"NATS server, or several separated by commas (${default})."`
+	NATSCreds string `name:"nats-creds" placeholder:"FILE" help:"NATS credentials file (a JWT and its seed)."`
+	NATSNKey  string `name:"nats-nkey" placeholder:"FILE" help:"File with a NATS nkey seed."`
+	NATSCA    string `name:"nats-ca" placeholder:"FILE" help:"Certificate authority of the NATS server, PEM."`
+	NATSCert  string `name:"nats-cert" placeholder:"FILE" help:"Client certificate for NATS, PEM."`
+	NATSKey   string `name:"nats-key" placeholder:"FILE" help:"Key of the client certificate, PEM."`
+	NATSInbox string `name:"nats-inbox" placeholder:"PREFIX" help:"Prefix of reply subjects, if the server's permissions ask for one."`
+}
+
+// connect gives a connection that keeps trying for ever: for programs that must
+// run whether or not NATS is there.
+func (f *natsFlags) connect(name string, log *slog.Logger) (*nats.Conn, error) {
+	nc, err := events.Connect(events.ConnectConfig{
+		URL:         f.NATS,
+		Name:        name,
+		CredsFile:   f.NATSCreds,
+		NKeyFile:    f.NATSNKey,
+		CAFile:      f.NATSCA,
+		CertFile:    f.NATSCert,
+		KeyFile:     f.NATSKey,
+		InboxPrefix: f.NATSInbox,
+		Logger:      log,
+	})
+	if err != nil {
+		// Everything that can fail here is configuration: reaching the server is not
+		// part of it.
+		return nil, &usageError{problem: fmt.Sprintf("the NATS connection (--nats…): %v", err)}
+	}
+	return nc, nil
+}
+
+// connectNow gives a connection that stands, or an error within a few seconds:
+// for commands that do one thing and end.
+func (f *natsFlags) connectNow(ctx context.Context, name string, log *slog.Logger) (*nats.Conn, error) {
+	if err := f.probe(ctx); err != nil {
+		return nil, err
+	}
+	nc, err := f.connect(name, log)
+	if err != nil {
+		return nil, err
+	}
+	if err := waitConnected(ctx, nc, 5*time.Second); err != nil {
+		nc.Close()
+		return nil, fmt.Errorf("NATS at %s does not let us in (%w): check --nats, its credentials and its certificates", f.redacted(), err)
+	}
+	return nc, nil
+}
+
+// probe dials each server of the list and fails only if none answers: a refused
+// connection is then a sentence at once instead of a silent wait.
+func (f *natsFlags) probe(ctx context.Context) error {
+	var last error
+	for _, raw := range strings.Split(f.NATS, ",") {
+		host := natsHost(raw)
+		if host == "" {
+			continue
+		}
+		d := net.Dialer{Timeout: 3 * time.Second}
+		c, err := d.DialContext(ctx, "tcp", host)
+		if err == nil {
+			_ = c.Close() // it was only a question
+			return nil
+		}
+		last = err
+	}
+	if last == nil {
+		return usagef("--nats", "%q names no server, for example %s", f.redacted(), defaultNATSURL)
+	}
+	return fmt.Errorf("no NATS server answers at %s (%w): start one (quash up brings its own) or name it with --nats", f.redacted(), last)
+}
+
+// natsHost is HOST:PORT of one server of a NATS URL list; "" if it has none.
+func natsHost(raw string) string {
+	raw = strings.TrimSpace(raw)
+	if raw == "" {
+		return ""
+	}
+	if !strings.Contains(raw, "://") {
+		raw = "nats://" + raw
+	}
+	u, err := url.Parse(raw)
+	if err != nil || u.Hostname() == "" {
+		return ""
+	}
+	port := u.Port()
+	if port == "" {
+		port = "4222"
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}
+
+// redacted is the server list without passwords.
+func (f *natsFlags) redacted() string {
+	var out []string
+	for _, raw := range strings.Split(f.NATS, ",") {
+		if u, err := url.Parse(strings.TrimSpace(raw)); err == nil && u.User != nil {
+			u.User = url.User("…")
+			raw = strings.Replace(u.String(), url.PathEscape("…"), "…", 1)
+		}
+		out = append(out, strings.TrimSpace(raw))
+	}
+	return strings.Join(out, ",")
+}
+
+// waitConnected waits until the connection stands.
+func waitConnected(ctx context.Context, nc *nats.Conn, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	changes := nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
+	for {
+		switch nc.Status() {
+		case nats.CONNECTED:
+			return nil
+		case nats.CLOSED:
+			return closedReason(nc)
+		}
+		select {
+		case <-changes:
+		case <-ctx.Done():
+			if err := nc.LastError(); err != nil {
+				return err
+			}
+			return ctx.Err()
+		}
+	}
+}
+
+func closedReason(nc *nats.Conn) error {
+	if err := nc.LastError(); err != nil {
+		return err
+	}
+	return errors.New("connection closed")
+}
+
+// hint adds what the user of a one-shot command can do about an error of events.
+func hint(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, events.ErrLayout):
+		return fmt.Errorf("%w; compare with quash stream check", err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%w: NATS did not answer in time; is JetStream enabled, and does the stream exist (quash stream check)?", err)
+	}
+	return err
+}
