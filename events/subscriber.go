@@ -1,0 +1,185 @@
+package events
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// SubscriberConfig configures a Subscriber.
+type SubscriberConfig struct {
+	// Conn is the connection to follow over, see Connect. Required. The
+	// subscriber may force it to reconnect and never closes it.
+	Conn *nats.Conn
+	// BeaconInterval is how often a beacon should pass through the stream.
+	// Zero means 1 s. Followers publish one only when nobody else did. All
+	// followers of a stream should use the same value.
+	BeaconInterval time.Duration
+	// Silent stops this subscriber from publishing beacons. It then depends on
+	// others for its freshness.
+	Silent bool
+	// CatchUpBatch is how many stored messages are requested at a time. Zero
+	// means 500. Larger batches are hardly faster and delay everybody else on
+	// the same server.
+	CatchUpBatch int
+	// Logger receives what an operator should know. Nil discards.
+	Logger *slog.Logger
+	// Now is the clock. Nil means time.Now.
+	Now func() time.Time
+}
+
+// Subscriber follows the stream of revocations: it applies every statement
+// that is alive in it, keeps following, and knows how old its view may be.
+//
+// It holds one plain subscription and no consumer on the server, except for
+// the short time it reads what is stored. Its methods are safe for concurrent
+// use.
+type Subscriber struct {
+	nc       *nats.Conn
+	js       jetstream.JetStream
+	interval time.Duration
+	silent   bool
+	batch    int
+	log      *slog.Logger
+	now      func() time.Time
+
+	running atomic.Bool
+	proof   atomic.Pointer[proof] // nil until synced
+
+	mu      sync.Mutex // guards what follows; never held while applying
+	status  Status
+	waiters map[*waiter]struct{}
+}
+
+type waiter struct {
+	seq  uint64
+	done chan struct{}
+}
+
+// NewSubscriber checks the configuration. It does not touch the network.
+func NewSubscriber(c SubscriberConfig) (*Subscriber, error) {
+	if c.Conn == nil {
+		return nil, errors.New("events: SubscriberConfig.Conn is missing: open a connection with events.Connect")
+	}
+	if c.BeaconInterval < 0 || c.BeaconInterval > 0 && c.BeaconInterval < 10*time.Millisecond {
+		return nil, fmt.Errorf("events: SubscriberConfig.BeaconInterval is %v: use 0 for 1s, or at least 10ms", c.BeaconInterval)
+	}
+	if c.CatchUpBatch < 0 || c.CatchUpBatch > 10_000 {
+		return nil, fmt.Errorf("events: SubscriberConfig.CatchUpBatch is %d: use 0 for 500, at most 10000", c.CatchUpBatch)
+	}
+	js, err := jetstream.New(c.Conn)
+	if err != nil {
+		return nil, fmt.Errorf("events: open JetStream: %w", err)
+	}
+	s := &Subscriber{
+		nc: c.Conn, js: js, interval: c.BeaconInterval, silent: c.Silent, batch: c.CatchUpBatch,
+		log: c.Logger, now: c.Now, waiters: make(map[*waiter]struct{}),
+	}
+	if s.interval == 0 {
+		s.interval = time.Second
+	}
+	if s.batch == 0 {
+		s.batch = 500
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	return s, nil
+}
+
+// Freshness says how old this node's view may be at now. It takes no lock and
+// does not allocate.
+func (s *Subscriber) Freshness(now time.Time) Freshness { return s.proof.Load().freshness(now) }
+
+// Status returns a snapshot.
+func (s *Subscriber) Status() Status {
+	connected := s.nc.IsConnected()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.status
+	st.Connected = connected
+	if p := s.proof.Load(); p != nil {
+		st.Synced, st.AsOf = true, p.asOf
+	}
+	return st
+}
+
+// WaitApplied returns nil once everything up to the stream sequence seq has
+// been applied here, or the context's error.
+func (s *Subscriber) WaitApplied(ctx context.Context, seq uint64) error {
+	w := &waiter{seq: seq, done: make(chan struct{})}
+	s.mu.Lock()
+	if s.status.Sequence >= seq {
+		s.mu.Unlock()
+		return nil
+	}
+	s.waiters[w] = struct{}{}
+	s.mu.Unlock()
+	select {
+	case <-w.done:
+		return nil
+	case <-ctx.Done():
+		s.mu.Lock()
+		delete(s.waiters, w)
+		s.mu.Unlock()
+		return fmt.Errorf("wait for sequence %d: %w", seq, context.Cause(ctx))
+	}
+}
+
+// advanced publishes a new contiguous sequence and wakes who waited for it.
+func (s *Subscriber) advanced(seq uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status.Sequence = seq
+	for w := range s.waiters {
+		if w.seq <= seq {
+			close(w.done)
+			delete(s.waiters, w)
+		}
+	}
+}
+
+// update changes the status under its lock.
+func (s *Subscriber) update(f func(*Status)) {
+	s.mu.Lock()
+	f(&s.status)
+	s.mu.Unlock()
+}
+
+// failed notes why following makes no progress; it logs a reason once.
+func (s *Subscriber) failed(what string, err error) {
+	text := what + ": " + err.Error()
+	s.mu.Lock()
+	again := s.status.LastError == text
+	s.status.LastError = text
+	s.mu.Unlock()
+	if !again {
+		s.log.Warn("revocation stream not followed", "what", what, "err", err)
+	}
+}
+
+// Run follows the stream and hands every statement to apply until ctx ends; it
+// then returns nil. No network reason ends it: the broker may be absent at the
+// start, go away, or lose its stream, and Run heals when it comes back. Run
+// waits for everything it started. Only one Run may be active at a time.
+func (s *Subscriber) Run(ctx context.Context, apply Apply) error {
+	if apply == nil {
+		return errors.New("events: Run needs an Apply function")
+	}
+	if !s.running.CompareAndSwap(false, true) {
+		return errors.New("events: this Subscriber is running already")
+	}
+	defer s.running.Store(false)
+	f := newFollower(s, apply)
+	return f.run(ctx)
+}
