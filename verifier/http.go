@@ -1,0 +1,146 @@
+package verifier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// Middleware protects handlers: it lets a request through only with a token that Verify accepts and that has
+// the scope of c, and puts the token into the request's context (FromContext). Everything else is answered
+// as WriteError says. It is safe for any number of handlers and requests at once.
+//
+// A CORS preflight (OPTIONS with Origin and Access-Control-Request-Method) carries no token by its nature and is
+// passed on without one. So a handler behind Middleware must not do work for OPTIONS.
+//
+// Answers of the handlers are not altered. Handlers should send Cache-Control: private or no-store, or a cache
+// in front goes on to serve them to somebody whose token has been revoked.
+//
+// A request is judged once, when it arrives. Work that lasts (SSE, WebSocket) also needs [Verifier.Watch].
+//
+// A config that Validate refuses lets nothing through: every request is answered with 500.
+func (v *Verifier) Middleware(c HTTPConfig) func(http.Handler) http.Handler {
+	g := newGuard(v, c)
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if g.broken == nil && isPreflight(r) {
+				next.ServeHTTP(w, r)
+				return
+			}
+			token, err := g.admit(r)
+			if err != nil {
+				g.refuse(w, r, err)
+				return
+			}
+			next.ServeHTTP(w, r.WithContext(NewContext(r.Context(), token)))
+		})
+	}
+}
+
+// guard is one HTTPConfig bound to one verifier, with its answers made ready.
+type guard struct {
+	v       *Verifier
+	c       HTTPConfig
+	rule    FreshnessRule
+	broken  error
+	answers map[row]answer
+}
+
+func newGuard(v *Verifier, c HTTPConfig) *guard {
+	g := &guard{v: v, c: c, broken: c.Validate(), answers: make(map[row]answer)}
+	g.c.Scope = append([]string(nil), c.Scope...)
+	if v == nil {
+		g.broken = fmt.Errorf("the middleware has no verifier: %w", ErrConfig)
+	}
+	if c.MaxStaleness > 0 {
+		g.rule = FreshnessRule{MaxStaleness: c.MaxStaleness, OnStale: c.OnStale, Set: true}
+	}
+	for _, err := range []error{ErrConfig, ErrStale, ErrMissing, ErrRequest, ErrScope, ErrCrossOrigin,
+		ErrRevoked, ErrExpired, ErrMalformed, ErrSignature, ErrInvalid} {
+		g.answers[rowFor(err)] = g.c.answer(err)
+	}
+	return g
+}
+
+// admit returns the token of a request that may pass.
+func (g *guard) admit(r *http.Request) (*Token, error) {
+	if g.broken != nil {
+		return nil, g.broken
+	}
+	raw, fromCookie, err := credential(r, g.c.Cookie)
+	if err != nil {
+		return nil, err
+	}
+	if fromCookie && !sameOrigin(r) {
+		return nil, ErrCrossOrigin
+	}
+	var token *Token
+	if g.rule.Set {
+		token, err = g.v.VerifyWithin(r.Context(), raw, g.rule)
+	} else {
+		token, err = g.v.Verify(r.Context(), raw)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range g.c.Scope {
+		if !token.HasScope(s) {
+			return nil, ErrScope
+		}
+	}
+	return token, nil
+}
+
+func (g *guard) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	if g.c.OnError != nil {
+		g.c.OnError(r, err)
+	}
+	if r.Header.Get("Origin") != "" {
+		// Scripts of another origin see the challenge only if it is listed (RFC 9449 section 7.1 says so too).
+		w.Header().Add("Access-Control-Expose-Headers", "WWW-Authenticate")
+	}
+	g.answerTo(err).write(w)
+}
+
+func (g *guard) answerTo(err error) answer {
+	if a, ok := g.answers[rowFor(err)]; ok {
+		return a
+	}
+	return g.c.answer(err)
+}
+
+// isPreflight reports whether r is a CORS preflight request (Fetch standard).
+func isPreflight(r *http.Request) bool {
+	return r.Method == http.MethodOptions &&
+		r.Header.Get("Origin") != "" && r.Header.Get("Access-Control-Request-Method") != ""
+}
+
+// sameOrigin reports whether a request with a cookie may be acted upon. Stricter than http.CrossOriginProtection:
+// an unsafe request that proves nothing is refused, since every browser that sends cookies also sends a proof.
+func sameOrigin(r *http.Request) bool {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return true
+	}
+	sites, origins := r.Header["Sec-Fetch-Site"], r.Header["Origin"]
+	if len(sites) > 1 || len(origins) > 1 {
+		return false
+	}
+	if len(sites) == 1 && sites[0] != "" {
+		return sites[0] == "same-origin"
+	}
+	if len(origins) == 0 {
+		return false
+	}
+	u, err := url.Parse(origins[0])
+	return err == nil && u.Host != "" && strings.EqualFold(u.Host, r.Host)
+}
+
+// unjudged reports whether the token could not be judged for a reason that lies with us: the view is too old, the keys
+// could not be fetched (also ErrStale), or there was no time left.
+func unjudged(err error) bool {
+	return errors.Is(err, ErrStale) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
