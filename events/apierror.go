@@ -11,6 +11,7 @@ const (
 	codeTooLarge          = 10054
 	codeNotEnabled        = 10076
 	codeStoreFailed       = 10077 // "maximum bytes exceeded", "maximum messages exceeded", disk errors
+	codeIncompleteBatch   = 10176
 	codeDuplicateInBatch  = 10201
 	codeTooManyInFlight   = 10210
 )

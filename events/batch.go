@@ -1,0 +1,182 @@
+package events
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+)
+
+// maxBatch is how many messages the server takes in one atomic batch.
+const maxBatch = 1000
+
+// BatchResult says what became of each statement of a PublishAll.
+type BatchResult struct {
+	// Acks has one entry per statement, in their order; Sequence is 0 where it
+	// failed.
+	Acks []Ack
+	// Failed lists what is not known to be stored, in order.
+	Failed []BatchFailure
+}
+
+// BatchFailure is one statement that is not known to be stored.
+type BatchFailure struct {
+	Index int // in the slice that was passed in
+	Err   error
+}
+
+// PublishAll publishes many statements, in atomic batches of up to 1,000: each
+// batch is stored whole or not at all. Statements that are invalid are listed
+// and do not hold up the others. progress, if not nil, is called after each
+// batch with how many statements are settled, failed ones included.
+//
+// The error is nil only when every statement is stored; otherwise it wraps the
+// first failure, and BatchResult.Failed has them all. Calling it again with the
+// failed ones, same IDs, is harmless. After ErrFull or the end of ctx the rest
+// is not attempted.
+func (p *Publisher) PublishAll(ctx context.Context, rs []Revocation, progress func(done, total int)) (BatchResult, error) {
+	run := &bulk{p: p, asked: rs, full: make([]Revocation, len(rs)), errs: make([]error, len(rs))}
+	run.result.Acks = make([]Ack, len(rs))
+	b, err := p.stream(ctx)
+	if err != nil {
+		for i := range rs {
+			run.errs[i] = err
+		}
+		return run.finish()
+	}
+	batch := make([]int, 0, min(maxBatch, len(rs)))
+	for i := range rs {
+		if run.full[i], run.errs[i] = p.complete(rs[i], b); run.errs[i] == nil {
+			run.result.Acks[i].ID = run.full[i].ID
+			batch = append(batch, i)
+		}
+		if len(batch) == maxBatch || i == len(rs)-1 {
+			run.publish(ctx, batch)
+			batch = batch[:0]
+			if progress != nil {
+				progress(i+1, len(rs))
+			}
+		}
+	}
+	return run.finish()
+}
+
+// bulk is one PublishAll under way.
+type bulk struct {
+	p      *Publisher
+	asked  []Revocation
+	full   []Revocation // completed
+	errs   []error
+	result BatchResult
+	over   error // why nothing more is attempted
+}
+
+// publish stores the statements with these indexes, whole or not at all.
+func (b *bulk) publish(ctx context.Context, batch []int) {
+	if b.over == nil && len(batch) > 1 {
+		ctx, cancel := context.WithTimeout(ctx, longestPublish)
+		defer cancel()
+		err := retry(ctx, func() (bool, error) {
+			err := b.attempt(ctx, batch)
+			return repeatable(err), err
+		})
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, errBatchRefused) {
+			b.fail(batch, fmt.Errorf("publish a batch of %d revocations: %w", len(batch), err))
+			return
+		}
+	}
+	// One by one: the IDs tell the server which it has already.
+	for n, i := range batch {
+		if b.over != nil {
+			b.fail(batch[n:], b.over)
+			return
+		}
+		ack, err := b.p.send(ctx, b.asked[i], b.full[i])
+		if err != nil {
+			b.fail(batch[n:n+1], err)
+			continue
+		}
+		b.result.Acks[i] = ack
+	}
+}
+
+// fail notes that these statements are not known to be stored.
+func (b *bulk) fail(batch []int, err error) {
+	for _, i := range batch {
+		b.errs[i] = err
+	}
+	if errors.Is(err, ErrFull) || errors.Is(err, ErrUnavailable) || errors.Is(err, ErrLayout) {
+		b.over = err
+	}
+}
+
+// errBatchRefused: this batch cannot be stored as a batch, its statements may be.
+var errBatchRefused = errors.New("not as a batch")
+
+// attempt publishes one atomic batch.
+func (b *bulk) attempt(ctx context.Context, batch []int) error {
+	id := nuid.Next() // a new one each time: what is left of an earlier attempt must not mix in
+	var last *nats.Msg
+	for n, i := range batch {
+		m := b.p.message(&b.full[i])
+		m.Header[headerBatchID] = []string{id}
+		m.Header[headerBatchSequence] = []string{strconv.Itoa(n + 1)}
+		if n == len(batch)-1 {
+			m.Header[headerBatchCommit] = []string{"1"}
+			last = m
+			break
+		}
+		if err := b.p.nc.PublishMsg(m); err != nil {
+			return connError(err)
+		}
+	}
+	ack, err := b.p.request(ctx, last)
+	if err != nil {
+		return batchError(err)
+	}
+	if ack.BatchSize != len(batch) || ack.Sequence < uint64(len(batch)) {
+		// Stored some other way than as one batch: ask for each.
+		return errBatchRefused
+	}
+	first := ack.Sequence - uint64(len(batch)) + 1
+	for n, i := range batch {
+		b.result.Acks[i].Sequence = first + uint64(n)
+	}
+	return nil
+}
+
+// batchError tells what concerns the batch as such from what concerns its
+// statements.
+func batchError(err error) error {
+	var api *jetstream.APIError
+	if !errors.As(err, &api) {
+		return err
+	}
+	switch code := api.ErrorCode; {
+	case code == codeIncompleteBatch || code == codeTooManyInFlight:
+		return &publishError{kind: ErrUnavailable, hint: "the server dropped the batch, publish it again", cause: err, again: true}
+	case code == codeDuplicateInBatch, api.Code == 400:
+		return fmt.Errorf("%w: %w", errBatchRefused, err)
+	}
+	return err
+}
+
+func (b *bulk) finish() (BatchResult, error) {
+	for i, err := range b.errs {
+		if err != nil {
+			b.result.Failed = append(b.result.Failed, BatchFailure{Index: i, Err: err})
+		}
+	}
+	if len(b.result.Failed) == 0 {
+		return b.result, nil
+	}
+	first := b.result.Failed[0]
+	return b.result, fmt.Errorf("%d of %d revocations not published, the first is number %d: %w", len(b.result.Failed), len(b.errs), first.Index+1, first.Err)
+}

@@ -1,0 +1,118 @@
+package events
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Report is what a node says about itself when the fleet is asked.
+type Report struct {
+	Node         string        // unique name
+	Role         string        // what kind of node: "api", "issuer", ...
+	Version      string        // of the program
+	Sequence     uint64        // everything alive up to this stream sequence is applied
+	AsOf         time.Time     // the newest instant the node's view is known to be complete
+	Staleness    time.Duration // now minus AsOf, as the node knows it
+	MaxStaleness time.Duration // its bound
+	OnStale      string        // what it does beyond the bound: "deny" or "allow"
+	Entries      int           // living statements it holds
+	Synced       bool          // it was complete at least once
+	Ready        bool          // it accepts requests
+	Uptime       time.Duration
+	Error        string // why it is not ready, for people
+}
+
+// reportJSON is the wire form: durations in milliseconds.
+type reportJSON struct {
+	Node         string     `json:"node"`
+	Role         string     `json:"role,omitempty"`
+	Version      string     `json:"version,omitempty"`
+	Sequence     uint64     `json:"sequence"`
+	AsOf         *time.Time `json:"as_of,omitempty"`
+	Staleness    float64    `json:"staleness_ms"`
+	MaxStaleness float64    `json:"max_staleness_ms,omitempty"`
+	OnStale      string     `json:"on_stale,omitempty"`
+	Entries      int        `json:"entries"`
+	Synced       bool       `json:"synced"`
+	Ready        bool       `json:"ready"`
+	Uptime       float64    `json:"uptime_ms"`
+	Error        string     `json:"error,omitempty"`
+}
+
+func (r Report) wire() reportJSON {
+	w := reportJSON{
+		Node: r.Node, Role: r.Role, Version: r.Version, Sequence: r.Sequence,
+		Staleness: toMillis(r.Staleness), MaxStaleness: toMillis(r.MaxStaleness), OnStale: r.OnStale,
+		Entries: r.Entries, Synced: r.Synced, Ready: r.Ready, Uptime: toMillis(r.Uptime), Error: r.Error,
+	}
+	if !r.AsOf.IsZero() {
+		asOf := r.AsOf.UTC()
+		w.AsOf = &asOf
+	}
+	return w
+}
+
+func (w reportJSON) report() Report {
+	r := Report{
+		Node: w.Node, Role: w.Role, Version: w.Version, Sequence: w.Sequence,
+		Staleness: fromMillis(w.Staleness), MaxStaleness: fromMillis(w.MaxStaleness), OnStale: w.OnStale,
+		Entries: w.Entries, Synced: w.Synced, Ready: w.Ready, Uptime: fromMillis(w.Uptime), Error: w.Error,
+	}
+	if w.AsOf != nil {
+		r.AsOf = w.AsOf.UTC()
+	}
+	return r
+}
+
+// MarshalJSON writes the report as it travels, durations in milliseconds.
+func (r Report) MarshalJSON() ([]byte, error) { return json.Marshal(r.wire()) }
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (r *Report) UnmarshalJSON(data []byte) error {
+	var w reportJSON
+	if err := json.Unmarshal(data, &w); err != nil {
+		return err
+	}
+	*r = w.report()
+	return nil
+}
+
+// Answer is a node's report, as an answer to a question.
+type Answer struct {
+	Report
+	// Applied is true when the node confirms that it has applied the sequence
+	// that was asked for. False when it was not asked for one, or could not
+	// confirm in time.
+	Applied bool
+	// After is how long after the question the answer arrived.
+	After time.Duration
+}
+
+type answerJSON struct {
+	reportJSON
+	Applied bool    `json:"applied"`
+	After   float64 `json:"after_ms"`
+}
+
+// MarshalJSON writes the report's members, applied and after_ms.
+func (a Answer) MarshalJSON() ([]byte, error) {
+	return json.Marshal(answerJSON{reportJSON: a.wire(), Applied: a.Applied, After: toMillis(a.After)})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (a *Answer) UnmarshalJSON(data []byte) error {
+	var w answerJSON
+	if err := json.Unmarshal(data, &w); err != nil {
+		return err
+	}
+	*a = Answer{Report: w.report(), Applied: w.Applied, After: fromMillis(w.After)}
+	return nil
+}
+
+func toMillis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// fromMillis clamps what a foreign node may claim.
+func fromMillis(ms float64) time.Duration {
+	const most = float64(100 * 365 * 24 * time.Hour / time.Millisecond)
+	return time.Duration(max(-most, min(ms, most))*1000) * time.Microsecond
+}
