@@ -1,0 +1,78 @@
+package issuer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/quash-auth/quash/events"
+)
+
+// Cause is who ends something and why, for the audit trail.
+type Cause struct {
+	// By is admin, user, policy or system; empty is admin.
+	By string
+	// Actor, Reason, Txn as in events.Revocation.
+	Actor, Reason, Txn string
+}
+
+func (c Cause) of(scope events.Scope, key string) events.Revocation {
+	if c.By == "" {
+		c.By = "admin"
+	}
+	return events.Revocation{Scope: scope, Key: key, By: c.By, Actor: c.Actor, Reason: c.Reason, Txn: c.Txn}
+}
+
+// CreateUser stores a new account with a random subject. Errors: ErrUser, ErrUserExists, ErrUnavailable.
+func (i *Issuer) CreateUser(ctx context.Context, name, password string, scopes ...string) (User, error) {
+	u := User{Sub: token(16), Name: name, Scopes: scopes, Created: i.cfg.Now().UTC()}
+	if err := u.validate(); err != nil {
+		return User{}, err
+	}
+	var err error
+	if u.PasswordHash, err = i.passwords.hash(ctx, password); err != nil {
+		return User{}, err
+	}
+	return i.users.Create(ctx, u)
+}
+
+// SetPassword changes the password and then ends all sessions of the user. On an error the call may be repeated.
+func (i *Issuer) SetPassword(ctx context.Context, sub, password string, why Cause) error {
+	hash, err := i.passwords.hash(ctx, password)
+	if err != nil {
+		return err
+	}
+	if err := i.change(ctx, sub, func(u *User) { u.PasswordHash = hash }); err != nil {
+		return err
+	}
+	_, err = i.Revoke(ctx, why.of(events.Subject, sub))
+	return err
+}
+
+// Disable bars the user from login and refresh, and then ends all sessions. On an error the call may be repeated.
+func (i *Issuer) Disable(ctx context.Context, sub string, why Cause) error {
+	if err := i.change(ctx, sub, func(u *User) { u.Disabled = true }); err != nil {
+		return err
+	}
+	_, err := i.Revoke(ctx, why.of(events.Subject, sub))
+	return err
+}
+
+// Enable lets the user log in again. What was revoked stays revoked.
+func (i *Issuer) Enable(ctx context.Context, sub string) error {
+	return i.change(ctx, sub, func(u *User) { u.Disabled = false })
+}
+
+func (i *Issuer) change(ctx context.Context, sub string, f func(*User)) error {
+	for range maxRounds {
+		u, err := i.users.Get(ctx, sub)
+		if err != nil {
+			return fmt.Errorf("change user: %w", err)
+		}
+		f(&u)
+		if _, err := i.users.Update(ctx, u); !errors.Is(err, ErrConflict) {
+			return err
+		}
+	}
+	return errContended
+}

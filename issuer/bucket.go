@@ -1,0 +1,298 @@
+package issuer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// bucket is a JetStream key-value bucket with what the issuer needs beyond the stock client: a lifetime for each
+// record, several records written all or nothing, and reads that go to the leader when there are replicas (a follower
+// may answer with yesterday's record). Every write that decides something is a compare-and-set.
+type bucket struct {
+	nc     *nats.Conn
+	js     jetstream.JetStream
+	stream jetstream.Stream
+	kv     jetstream.KeyValue
+	prefix string // "$KV.NAME."
+}
+
+// bucketConfig: memory buckets hold what may be lost, drop the oldest when full, and forget after maxAge.
+type bucketConfig struct {
+	name, description string
+	replicas          int
+	memory            bool
+	maxBytes          int64
+	maxAge            time.Duration
+}
+
+func openBucket(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, c bucketConfig) (*bucket, error) {
+	want := jetstream.StreamConfig{
+		Name:               "KV_" + c.name,
+		Description:        c.description,
+		Subjects:           []string{"$KV." + c.name + ".>"},
+		MaxMsgsPerSubject:  1,
+		MaxMsgs:            -1,
+		MaxBytes:           -1,
+		MaxMsgSize:         64 << 10,
+		MaxAge:             c.maxAge,
+		Replicas:           c.replicas,
+		Discard:            jetstream.DiscardNew,
+		Duplicates:         2 * time.Minute,
+		AllowRollup:        true,
+		DenyDelete:         true,
+		AllowMsgTTL:        true,
+		AllowAtomicPublish: true,
+		AllowDirect:        c.replicas == 1,
+	}
+	if c.memory {
+		want.Storage, want.Discard, want.MaxBytes, want.AllowAtomicPublish = jetstream.MemoryStorage, jetstream.DiscardOld, c.maxBytes, false
+	}
+	stream, err := js.Stream(ctx, want.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		stream, err = js.CreateStream(ctx, want)
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another replica was first, with its own settings
+			stream, err = js.Stream(ctx, want.Name)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open bucket %s: %w", c.name, unavailable(err))
+	}
+	got := stream.CachedInfo().Config
+	if got.MaxMsgsPerSubject != 1 || !got.AllowMsgTTL || got.Discard != want.Discard || !c.memory && (!got.AllowAtomicPublish || got.MaxAge != 0) ||
+		got.Replicas > 1 && got.AllowDirect {
+		return nil, fmt.Errorf("%w: Bucket: %s exists and is not a bucket of a quash issuer", ErrConfig, c.name)
+	}
+	kv, err := js.KeyValue(ctx, c.name)
+	if err != nil {
+		return nil, fmt.Errorf("open bucket %s: %w", c.name, unavailable(err))
+	}
+	return &bucket{nc: nc, js: js, stream: stream, kv: kv, prefix: "$KV." + c.name + "."}, nil
+}
+
+// record is one stored value. A revision of 0 means that the key was never written or is long gone; a deleted key has a
+// revision and no value.
+type record struct {
+	key      string
+	value    []byte
+	revision uint64
+}
+
+func (r record) exists() bool { return r.value != nil }
+
+func (b *bucket) get(ctx context.Context, key string) (record, error) {
+	if err := b.connected(); err != nil {
+		return record{}, err
+	}
+	m, err := b.stream.GetLastMsgForSubject(ctx, b.prefix+key)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return record{key: key}, nil
+	}
+	if err != nil {
+		return record{}, fmt.Errorf("read %s: %w", keyKind(key), unavailable(err))
+	}
+	r := record{key: key, revision: m.Sequence}
+	if m.Header.Get("KV-Operation") == "" && m.Header.Get("Nats-Marker-Reason") == "" {
+		r.value = m.Data
+		if r.value == nil {
+			r.value = []byte{}
+		}
+	}
+	return r, nil
+}
+
+// getAll reads several keys at once, in their order.
+func (b *bucket) getAll(ctx context.Context, keys ...string) ([]record, error) {
+	type answer struct {
+		n   int
+		r   record
+		err error
+	}
+	answers := make(chan answer, len(keys))
+	for n, key := range keys[1:] {
+		go func() {
+			r, err := b.get(ctx, key)
+			answers <- answer{n + 1, r, err}
+		}()
+	}
+	out := make([]record, len(keys))
+	var failed error
+	out[0], failed = b.get(ctx, keys[0])
+	for range keys[1:] {
+		a := <-answers
+		out[a.n] = a.r
+		if a.err != nil {
+			failed = a.err
+		}
+	}
+	return out, failed
+}
+
+// write is one record to be stored if its key's revision is still the one given (anyRevision: whatever it is). A nil value
+// deletes.
+type write struct {
+	key      string
+	value    []byte
+	revision uint64
+	life     time.Duration // 0: for ever
+}
+
+const (
+	anyRevision = ^uint64(0)
+	tombstone   = time.Minute // how long a deleted key keeps its revision
+)
+
+func (b *bucket) message(w write) *nats.Msg {
+	m := &nats.Msg{Subject: b.prefix + w.key, Data: w.value, Header: nats.Header{}}
+	if w.revision != anyRevision {
+		m.Header["Nats-Expected-Last-Subject-Sequence"] = []string{strconv.FormatUint(w.revision, 10)}
+	}
+	if w.value == nil {
+		m.Header["KV-Operation"] = []string{"DEL"}
+		w.life = tombstone
+	}
+	if w.life > 0 {
+		seconds := max(int64((w.life+time.Second-1)/time.Second), 1)
+		m.Header["Nats-TTL"] = []string{strconv.FormatInt(seconds, 10) + "s"}
+	}
+	return m
+}
+
+// put stores one record and returns its new revision; ErrConflict if somebody else was first.
+func (b *bucket) put(ctx context.Context, w write) (uint64, error) {
+	return b.send(ctx, b.message(w))
+}
+
+// commit stores all records or none and returns the revision of the first.
+func (b *bucket) commit(ctx context.Context, ws ...write) (uint64, error) {
+	if len(ws) == 1 {
+		return b.put(ctx, ws[0])
+	}
+	if err := b.connected(); err != nil {
+		return 0, err
+	}
+	id := token(16)
+	last := len(ws) - 1
+	for n, w := range ws {
+		m := b.message(w)
+		m.Header["Nats-Batch-Id"] = []string{id}
+		m.Header["Nats-Batch-Sequence"] = []string{strconv.Itoa(n + 1)}
+		if n < last {
+			if err := b.nc.PublishMsg(m); err != nil {
+				return 0, fmt.Errorf("write %s: %w", keyKind(w.key), unavailable(err))
+			}
+			continue
+		}
+		m.Header["Nats-Batch-Commit"] = []string{"1"}
+		sequence, err := b.send(ctx, m)
+		if err != nil {
+			return 0, err
+		}
+		return sequence - uint64(last), nil // a batch is stored in one piece
+	}
+	return 0, nil
+}
+
+// The server's codes for a lost compare-and-set: wrong last sequence, and the same while another write of the key is under way.
+const (
+	codeWrongSequence         = 10071
+	codeWrongSequenceConstant = 10164
+)
+
+func (b *bucket) send(ctx context.Context, m *nats.Msg) (uint64, error) {
+	if err := b.connected(); err != nil {
+		return 0, err
+	}
+	answer, err := b.nc.RequestMsgWithContext(ctx, m)
+	if err != nil {
+		return 0, fmt.Errorf("write: %w", unavailable(err))
+	}
+	var ack struct {
+		Sequence uint64              `json:"seq"`
+		Error    *jetstream.APIError `json:"error"`
+	}
+	if err := json.Unmarshal(answer.Data, &ack); err != nil {
+		return 0, fmt.Errorf("write: read the server's answer: %w", unavailable(err))
+	}
+	if ack.Error != nil {
+		if ack.Error.ErrorCode == codeWrongSequence || ack.Error.ErrorCode == codeWrongSequenceConstant {
+			return 0, ErrConflict
+		}
+		return 0, fmt.Errorf("write: %w", unavailable(ack.Error))
+	}
+	return ack.Sequence, nil
+}
+
+// connected refuses early: while the connection is down the client library would keep a write and send it after we
+// have answered that it failed.
+func (b *bucket) connected() error {
+	if !b.nc.IsConnected() {
+		return fmt.Errorf("%w: not connected to NATS", ErrUnavailable)
+	}
+	return nil
+}
+
+// keys lists the keys that match a pattern of the bucket, deleted ones included.
+func (b *bucket) keys(ctx context.Context, pattern string) ([]string, error) {
+	if err := b.connected(); err != nil {
+		return nil, err
+	}
+	info, err := b.stream.Info(ctx, jetstream.WithSubjectFilter(b.prefix+pattern))
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", pattern, unavailable(err))
+	}
+	keys := make([]string, 0, len(info.State.Subjects))
+	for s := range info.State.Subjects {
+		keys = append(keys, s[len(b.prefix):])
+	}
+	return keys, nil
+}
+
+// each streams the living records that match a pattern.
+func (b *bucket) each(ctx context.Context, pattern string, f func(record) bool) error {
+	w, err := b.kv.Watch(ctx, pattern, jetstream.IgnoreDeletes())
+	if err != nil {
+		return fmt.Errorf("list %s: %w", pattern, unavailable(err))
+	}
+	defer w.Stop() //nolint:errcheck // the connection may be gone; nothing to do about it
+	for {
+		select {
+		case e, ok := <-w.Updates():
+			if !ok {
+				return fmt.Errorf("list %s: %w: connection lost", pattern, ErrUnavailable)
+			}
+			if e == nil || !f(record{key: e.Key(), value: e.Value(), revision: e.Revision()}) {
+				return nil
+			}
+		case <-ctx.Done():
+			return fmt.Errorf("list %s: %w", pattern, unavailable(ctx.Err()))
+		}
+	}
+}
+
+// unavailable marks an error as one to retry.
+func unavailable(err error) error {
+	if err == nil || errors.Is(err, ErrUnavailable) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
+// keyKind keeps keys, which hold names and session identifiers, out of error texts.
+func keyKind(key string) string {
+	switch key[0] {
+	case 'u', 'n':
+		return "user"
+	case 's':
+		return "session"
+	case 'm':
+		return "mark"
+	}
+	return "record"
+}

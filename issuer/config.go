@@ -1,0 +1,230 @@
+package issuer
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"regexp"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/quash-auth/quash/events"
+)
+
+// ScopeAdmin is the OAuth scope that POST /admin/revocations asks for.
+const ScopeAdmin = "quash.admin"
+
+// Config says what an issuer is. Zero values are the safe ones.
+type Config struct {
+	// Issuer is the issuer identifier (iss), a URL without query or fragment. https, or http on a loopback host.
+	Issuer string
+	// AllowHTTP admits an http issuer that is not on loopback: tokens and passwords then travel in clear unless something else protects them.
+	AllowHTTP bool
+	// Audience of access tokens (aud), at least one; a Client may have its own.
+	Audience []string
+	// Conn is the NATS connection; the caller closes it after Run has returned. The issuer may force it to reconnect when the
+	// stream falls silent: give it its own (events.Connect).
+	Conn *nats.Conn
+	// EnsureStream creates the revocation stream if it is missing. False: it must exist.
+	EnsureStream bool
+	// Replicas of the stream (if created) and of the buckets; 0 is 1.
+	Replicas int
+	// Bucket is the prefix of the key-value buckets; empty is "QUASH". Issuers with different names need different buckets.
+	Bucket string
+	// Users is where accounts live; nil: a key-value bucket beside the sessions.
+	Users Users
+
+	// KeysDir holds the private signing keys, one file each (PKCS #8 PEM, 0600). Created with a first key if empty. All
+	// replicas must see the same directory.
+	KeysDir string
+	// Algorithm of new keys: ES256 (default), RS256 or EdDSA.
+	Algorithm string
+	// KeyDelay is how long a new key is published before it signs, so that verifiers know it; 0 is 10 minutes. The only key signs at once.
+	KeyDelay time.Duration
+
+	// AccessLife of access tokens; 0 is 10 minutes. At most Retention.MaxTokenLife.
+	AccessLife time.Duration
+	// RefreshIdle ends a session that was not refreshed for so long; 0 is 24 hours.
+	RefreshIdle time.Duration
+	// RefreshAbsolute ends a session so long after its login, whatever happens; 0 is 30 days.
+	RefreshAbsolute time.Duration
+	// ReuseGrace: for so long after a rotation the previous refresh token gives the same successor again instead of ending
+	// the session. Helps clients that lose answers, and thieves as well. 0: off. At most 30 seconds.
+	ReuseGrace time.Duration
+	// Retention of statements; zero: read from the stream.
+	Retention events.Retention
+
+	// Clients that may use the issuer; empty: one public client "quash". The first is the default of POST /login.
+	Clients []Client
+	// Argon2 cost of password hashes; zero: 19 MiB, 2 passes, 1 lane (OWASP's minimum of 2024).
+	Argon2 Argon2
+	// PasswordWorkers bounds password hashes computed at once; 0 is the number of CPUs. Eight times as many may wait; more get 503.
+	PasswordWorkers int
+	// LoginBurst is how many wrong passwords in a row an account takes before it has to wait; 0 is 10.
+	LoginBurst int
+	// LoginEvery is how often one more attempt is granted after that; 0 is 5 seconds.
+	LoginEvery time.Duration
+	// ClientAddress tells the caller's network address for throttling; nil: the peer's. Set it behind a proxy you trust.
+	ClientAddress func(*http.Request) string
+
+	// MaxStaleness of the issuer's own view of the stream, beyond which it answers 503; 0 is 30 seconds.
+	MaxStaleness time.Duration
+	// RepairInterval between searches for intents that a crash left unpublished; 0 is 5 seconds.
+	RepairInterval time.Duration
+	// Timeout of one request's work on NATS; 0 is 5 seconds.
+	Timeout time.Duration
+	// BeaconInterval as in events.SubscriberConfig; 0 is its default.
+	BeaconInterval time.Duration
+
+	// Node names this replica in fleet answers; empty: host name and process number.
+	Node string
+	// Version appears in fleet answers.
+	Version string
+	// Logger; nil discards. No token, secret or password is ever logged.
+	Logger *slog.Logger
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+}
+
+var bucketName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+// complete fills the defaults and refuses what cannot work, naming the field.
+func (c Config) complete() (Config, error) {
+	bad := func(field, problem string) (Config, error) {
+		return Config{}, fmt.Errorf("%w: %s: %s", ErrConfig, field, problem)
+	}
+	u, err := url.Parse(c.Issuer)
+	switch {
+	case c.Issuer == "":
+		return bad("Issuer", "is required")
+	case err != nil:
+		return bad("Issuer", "is not a URL")
+	case u.Scheme != "https" && u.Scheme != "http", u.Host == "":
+		return bad("Issuer", "must be an absolute https URL")
+	case u.RawQuery != "" || u.ForceQuery || strings.Contains(c.Issuer, "#") || u.User != nil:
+		return bad("Issuer", "must not have a query, a fragment or user information (RFC 8414 §2)")
+	case strings.ContainsAny(u.Path, "{}") || u.EscapedPath() != u.Path:
+		return bad("Issuer", "must have a plain path")
+	case u.Scheme == "http" && !loopback(u.Hostname()) && !c.AllowHTTP:
+		return bad("Issuer", "is http on a host that is not loopback (AllowHTTP permits it)")
+	}
+	switch {
+	case len(c.Audience) == 0:
+		return bad("Audience", "is required")
+	case c.Conn == nil:
+		return bad("Conn", "is required")
+	case c.KeysDir == "":
+		return bad("KeysDir", "is required")
+	}
+	for _, a := range c.Audience {
+		if a == "" {
+			return bad("Audience", "has an empty member")
+		}
+	}
+	if c.Bucket == "" {
+		c.Bucket = "QUASH"
+	}
+	if !bucketName.MatchString(c.Bucket) {
+		return bad("Bucket", "must be 1 to 64 letters, digits, - or _")
+	}
+	if c.Algorithm == "" {
+		c.Algorithm = "ES256"
+	}
+	if _, err := method(c.Algorithm); err != nil {
+		return bad("Algorithm", err.Error())
+	}
+	for _, d := range []struct {
+		name string
+		v    *time.Duration
+		zero time.Duration
+	}{
+		{"KeyDelay", &c.KeyDelay, 10 * time.Minute}, {"AccessLife", &c.AccessLife, 10 * time.Minute},
+		{"RefreshIdle", &c.RefreshIdle, 24 * time.Hour}, {"RefreshAbsolute", &c.RefreshAbsolute, 30 * 24 * time.Hour},
+		{"ReuseGrace", &c.ReuseGrace, 0}, {"LoginEvery", &c.LoginEvery, 5 * time.Second},
+		{"MaxStaleness", &c.MaxStaleness, 30 * time.Second}, {"RepairInterval", &c.RepairInterval, 5 * time.Second},
+		{"Timeout", &c.Timeout, 5 * time.Second},
+	} {
+		if *d.v < 0 {
+			return bad(d.name, "is negative")
+		}
+		if *d.v == 0 {
+			*d.v = d.zero
+		}
+	}
+	switch {
+	case c.AccessLife < time.Second:
+		return bad("AccessLife", "is below a second")
+	case c.RefreshIdle < c.AccessLife:
+		return bad("RefreshIdle", "is shorter than AccessLife")
+	case c.RefreshAbsolute < c.RefreshIdle:
+		return bad("RefreshAbsolute", "is shorter than RefreshIdle")
+	case c.ReuseGrace > 30*time.Second:
+		return bad("ReuseGrace", "is above 30 seconds")
+	case c.Replicas < 0 || c.Replicas > 5:
+		return bad("Replicas", "must be 1 to 5")
+	case c.PasswordWorkers < 0:
+		return bad("PasswordWorkers", "is negative")
+	case c.LoginBurst < 0:
+		return bad("LoginBurst", "is negative")
+	}
+	c.Replicas = max(c.Replicas, 1)
+	if c.PasswordWorkers == 0 {
+		c.PasswordWorkers = runtime.GOMAXPROCS(0)
+	}
+	if c.LoginBurst == 0 {
+		c.LoginBurst = 10
+	}
+	if c.Argon2, err = c.Argon2.complete(); err != nil {
+		return bad("Argon2", err.Error())
+	}
+	if len(c.Clients) == 0 {
+		c.Clients = []Client{{ID: "quash", Public: true}}
+	}
+	seen := map[string]bool{}
+	for n, cl := range c.Clients {
+		if problem := cl.problem(); problem != "" {
+			return bad(fmt.Sprintf("Clients[%d]", n), problem)
+		}
+		if seen[cl.ID] {
+			return bad(fmt.Sprintf("Clients[%d]", n), "repeats the ID "+cl.ID)
+		}
+		seen[cl.ID] = true
+	}
+	if c.Node == "" {
+		host, _ := os.Hostname()
+		c.Node = fmt.Sprintf("issuer-%s-%d", host, os.Getpid())
+	}
+	if c.ClientAddress == nil {
+		c.ClientAddress = peerAddress
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return c, nil
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// peerAddress is the peer's address without the port; IPv6 is cut to its /64, which one subscriber usually holds whole.
+func peerAddress(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.To4() == nil {
+		return ip.Mask(net.CIDRMask(64, 128)).String()
+	}
+	return host
+}

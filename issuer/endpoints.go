@@ -1,0 +1,278 @@
+package issuer
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/quash-auth/quash/events"
+	"github.com/quash-auth/quash/internal/strictjson"
+)
+
+// tokenAnswer is RFC 6749 §5.1, and when the session ends.
+type tokenAnswer struct {
+	AccessToken  string `json:"access_token"`
+	TokenType    string `json:"token_type"`
+	ExpiresIn    int64  `json:"expires_in"`
+	RefreshToken string `json:"refresh_token"`
+	Scope        string `json:"scope,omitempty"`
+	Session      string `json:"sid"`
+	SessionEnds  int64  `json:"session_expires_in"` // seconds, whatever the client does
+	IdleEnds     int64  `json:"idle_expires_in"`    // seconds, unless it refreshes
+}
+
+func (i *Issuer) tokens(w http.ResponseWriter, g *grant) {
+	now := i.cfg.Now()
+	left := func(at int64) int64 { return max(0, int64(time.Unix(at, 0).Sub(now)/time.Second)) }
+	i.respond(w, http.StatusOK, tokenAnswer{
+		AccessToken: g.access, TokenType: "Bearer", ExpiresIn: int64(g.life / time.Second), RefreshToken: g.refresh,
+		Scope: strings.Join(g.scope, " "), Session: g.session.sid, SessionEnds: left(g.session.End), IdleEnds: left(g.session.Idle),
+	})
+}
+
+// loginRequest is the body of POST /login.
+type loginRequest struct{ username, password, client string }
+
+func parseLogin(body []byte) (q loginRequest, err error) {
+	err = strictjson.Object(body, func(name string, raw []byte) error {
+		var dst *string
+		switch name {
+		case "username":
+			dst = &q.username
+		case "password":
+			dst = &q.password
+		case "client_id":
+			dst = &q.client
+		default:
+			return badRequest("unknown member, there are username, password and client_id")
+		}
+		text, err := strictjson.String(raw)
+		if err != nil {
+			return badRequest("members must be strings")
+		}
+		*dst = text
+		return nil
+	})
+	switch {
+	case err != nil:
+		return q, jsonError(err)
+	case q.username == "" || q.password == "":
+		return q, badRequest("username and password are required")
+	case len(q.username) > 256 || len(q.password) > maxPassword:
+		return q, badRequest("username or password is too long")
+	}
+	return q, nil
+}
+
+func jsonError(err error) error {
+	var f *fault
+	if errors.As(err, &f) {
+		return f
+	}
+	return badRequest("the body is not one strict JSON object")
+}
+
+func (i *Issuer) serveLogin(w http.ResponseWriter, r *http.Request) error {
+	body, err := readJSON(r)
+	if err != nil {
+		return err
+	}
+	q, err := parseLogin(body)
+	if err != nil {
+		return err
+	}
+	client, err := i.authenticate(r, q.client, "")
+	if err != nil {
+		return err
+	}
+	if client == nil {
+		if client = &i.cfg.Clients[0]; !client.Public {
+			return errInvalidClient
+		}
+	}
+	g, err := i.login(r.Context(), q.username, q.password, *client, i.cfg.ClientAddress(r))
+	if err != nil {
+		return err
+	}
+	i.log.Info("login", "sub", g.session.Sub, "client", client.ID, "sid", g.session.sid)
+	i.tokens(w, g)
+	return nil
+}
+
+func (i *Issuer) serveToken(w http.ResponseWriter, r *http.Request) error {
+	form, err := readForm(r)
+	if err != nil {
+		return err
+	}
+	client, err := i.authenticate(r, form["client_id"], form["client_secret"])
+	if err != nil {
+		return err
+	}
+	switch {
+	case form["grant_type"] == "":
+		return badRequest("grant_type is required")
+	case form["grant_type"] != "refresh_token":
+		return &fault{status: http.StatusBadRequest, code: "unsupported_grant_type", description: "only refresh_token is supported"}
+	case form["refresh_token"] == "":
+		return badRequest("refresh_token is required")
+	}
+	g, err := i.refresh(r.Context(), form["refresh_token"], client, form["scope"])
+	if err != nil {
+		return err
+	}
+	i.tokens(w, g)
+	return nil
+}
+
+var errOtherClient = &fault{status: http.StatusBadRequest, code: "unauthorized_client", description: "the token was issued to another client"}
+
+// serveRevoke is RFC 7009. The hint is not needed to tell the two kinds apart, so a wrong one does no harm. A refresh token
+// ends its session; an access token ends itself alone.
+func (i *Issuer) serveRevoke(w http.ResponseWriter, r *http.Request) error {
+	form, err := readForm(r)
+	if err != nil {
+		return err
+	}
+	client, err := i.authenticate(r, form["client_id"], form["client_secret"])
+	if err != nil {
+		return err
+	}
+	raw := form["token"]
+	if raw == "" {
+		return badRequest("token is required")
+	}
+	done := func() error {
+		i.respond(w, http.StatusOK, struct{}{})
+		return nil
+	}
+	statement := events.Revocation{By: "user", Reason: "token revoked by its client"}
+	if sid, secret, ok := parseRefreshToken(raw); ok {
+		s, err := i.session(r.Context(), sid)
+		if err != nil {
+			return err
+		}
+		if s == nil || !s.madeHere(secret) || s.State == ended {
+			return done()
+		}
+		if !i.mayUse(s, client) {
+			return errOtherClient
+		}
+		statement.Scope, statement.Key, statement.Actor = events.Session, sid, s.Sub
+	} else {
+		c, kid, err := i.parse(raw, false)
+		if err != nil || c.Expires <= i.cfg.Now().Unix() || i.revoked(c, kid) && i.current() == nil {
+			return done() // unknown, expired or revoked already
+		}
+		if owner, ok := i.client(c.Client); client != nil && client.ID != c.Client || client == nil && !(ok && owner.Public) {
+			return errOtherClient
+		}
+		statement.Scope, statement.Key, statement.Actor = events.Token, c.ID, c.Subject
+		statement.Until = i.retention.UntilExpiry(time.Unix(c.Expires, 0))
+	}
+	if _, err := i.Revoke(r.Context(), statement); err != nil {
+		return err
+	}
+	return done()
+}
+
+func (i *Issuer) serveLogout(w http.ResponseWriter, r *http.Request) error {
+	raw, err := bearer(r)
+	if err != nil {
+		return err
+	}
+	c, err := i.verify(raw)
+	if err != nil {
+		return err
+	}
+	ack, err := i.Revoke(r.Context(), events.Revocation{Scope: events.Session, Key: c.Session, By: "user", Actor: c.Subject, Reason: "logout"})
+	if err != nil {
+		return err
+	}
+	i.revokedAnswer(w, ack, "")
+	return nil
+}
+
+func (i *Issuer) revokedAnswer(w http.ResponseWriter, ack events.Ack, txn string) {
+	i.respond(w, http.StatusOK, struct {
+		ID       string `json:"id"`
+		Sequence uint64 `json:"sequence"`
+		Txn      string `json:"txn,omitempty"`
+	}{ack.ID, ack.Sequence, txn})
+}
+
+// parseAdmin reads the body of POST /admin/revocations.
+func parseAdmin(body []byte) (r events.Revocation, err error) {
+	err = strictjson.Object(body, func(name string, raw []byte) error {
+		switch name {
+		case "scope", "key", "reason", "txn":
+			text, err := strictjson.String(raw)
+			if err != nil {
+				return badRequest(name + ": must be a string")
+			}
+			switch name {
+			case "scope":
+				if r.Scope, err = events.ParseScope(text); err != nil {
+					return badRequest("scope: must be token, session, subject, client, key or issuer")
+				}
+			case "key":
+				r.Key = text
+			case "reason":
+				r.Reason = text
+			case "txn":
+				r.Txn = text
+			}
+		case "until":
+			seconds, err := strictjson.NumericDate(raw)
+			if err != nil {
+				return badRequest("until: must be a number of seconds since 1970")
+			}
+			r.Until = time.Unix(seconds, 0)
+		case "gen":
+			gen, err := strictjson.Uint64(raw)
+			if err != nil || gen == 0 {
+				return badRequest("gen: must be a positive integer")
+			}
+			r.Gen = gen
+		default:
+			return badRequest("unknown member, there are scope, key, reason, until, gen and txn")
+		}
+		return nil
+	})
+	if err != nil {
+		return r, jsonError(err)
+	}
+	if !r.Scope.Valid() {
+		return r, badRequest("scope: is required")
+	}
+	return r, nil
+}
+
+func (i *Issuer) serveAdminRevocation(w http.ResponseWriter, r *http.Request) error {
+	raw, err := bearer(r)
+	if err != nil {
+		return err
+	}
+	c, err := i.admin(raw)
+	if err != nil {
+		return err
+	}
+	body, err := readJSON(r)
+	if err != nil {
+		return err
+	}
+	statement, err := parseAdmin(body)
+	if err != nil {
+		return err
+	}
+	statement.By, statement.Actor = "admin", c.Subject
+	if statement.Txn == "" {
+		statement.Txn = events.NewID()
+	}
+	ack, err := i.Revoke(r.Context(), statement)
+	if err != nil {
+		return err
+	}
+	i.revokedAnswer(w, ack, statement.Txn)
+	return nil
+}

@@ -1,0 +1,104 @@
+package issuer
+
+import (
+	"context"
+	"time"
+)
+
+// SetFault makes the issuer fail at a step of the two halves, as a crash there would. Steps: session, rotate, rotated, ending,
+// publish, published.
+func SetFault(i *Issuer, f func(step string) error) { i.fault = f }
+
+// Verify is the issuer's own verification of an access token.
+func Verify(i *Issuer, raw string) error {
+	_, err := i.verify(raw)
+	return err
+}
+
+// KeyID of an access token that verifies, dead or alive.
+func KeyID(i *Issuer, raw string) string {
+	_, kid, _ := i.parse(raw, false)
+	return kid
+}
+
+// SessionState is live, ending, ended, or empty if there is no such session.
+func SessionState(ctx context.Context, i *Issuer, sid string) (string, error) {
+	s, err := i.session(ctx, sid)
+	if err != nil || s == nil {
+		return "", err
+	}
+	return string(s.State), nil
+}
+
+// Pointers counts the intents that repair would look at.
+func Pointers(ctx context.Context, i *Issuer) (int, error) {
+	keys, err := i.store.keys(ctx, "p.>")
+	n := 0
+	for _, k := range keys {
+		r, err := i.store.get(ctx, k)
+		if err != nil {
+			return 0, err
+		}
+		if r.exists() {
+			n++
+		}
+	}
+	return n, err
+}
+
+// Covered asks the denylist alone, so also for tokens that have expired or whose key is gone.
+func Covered(i *Issuer, raw string) bool {
+	c, kid, err := i.parse(raw, false)
+	return err == nil && i.revoked(c, kid)
+}
+
+// LoadKeys opens a key directory.
+func LoadKeys(dir, alg string, delay time.Duration, now func() time.Time) (signer string, published int, err error) {
+	k, err := openKeys(dir, alg, delay, now)
+	if err != nil {
+		return "", 0, err
+	}
+	s, err := k.signer()
+	return s.kid, len(k.keys), err
+}
+
+// KVUsers is the built-in store.
+func KVUsers(i *Issuer) Users { return kvUsers{i.store} }
+
+// The request parsers.
+func ParseLogin(body []byte) (name, password, client string, err error) {
+	q, err := parseLogin(body)
+	return q.username, q.password, q.client, err
+}
+
+var (
+	ParseForm         = parseForm
+	ParseAdmin        = parseAdmin
+	ParseRefreshToken = parseRefreshToken
+	ParsePHC          = func(s string) (string, error) { p, err := parsePHC(s); return p.String(), err }
+)
+
+// NewRefreshToken makes one as a login would.
+func NewRefreshToken() string {
+	s, secret := newSession(time.Unix(1, 0), time.Hour, time.Hour)
+	return s.refreshToken(secret)
+}
+
+// Sign signs arbitrary claims with the key that signs now.
+func Sign(i *Issuer) (string, error) {
+	s, _ := newSession(i.cfg.Now(), time.Hour, time.Hour)
+	s.Sub, s.Client, s.Gen = "bench", i.cfg.Clients[0].ID, 1
+	raw, _, err := i.mint(s, []string{"read"}, i.cfg.Now())
+	return raw, err
+}
+
+// RawSigner is the key that signs now.
+func RawSigner(i *Issuer) (any, error) {
+	s, err := i.keys.signer()
+	return s.private, err
+}
+
+// CAS writes one record of about a session's size under compare-and-set and returns its revision.
+func CAS(ctx context.Context, i *Issuer, key string, value []byte, revision uint64) (uint64, error) {
+	return i.store.put(ctx, write{key: key, value: value, revision: revision, life: time.Hour})
+}

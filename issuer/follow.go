@@ -1,0 +1,221 @@
+package issuer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/quash-auth/quash/cache"
+	"github.com/quash-auth/quash/events"
+)
+
+// apply takes statements from the stream, whoever published them: into the denylist at once, and to the reconciler, which
+// writes them into the records, because sessions outlive statements.
+func (i *Issuer) apply(ctx context.Context, batch []events.Event) error {
+	statements := make([]cache.Statement, len(batch))
+	for n, e := range batch {
+		statements[n] = statement(e.Revocation, e.Sequence)
+	}
+	if err := i.deny.Apply(statements); err != nil {
+		return fmt.Errorf("apply to the denylist: %w", err)
+	}
+	for _, e := range batch {
+		if e.Revocation.Issuer != i.cfg.Issuer || e.Revocation.Scope == events.Token {
+			continue
+		}
+		if e.Revocation.Scope == events.Key && i.keys.has(e.Revocation.Key) {
+			if err := i.keys.revoke(e.Revocation.Key); err != nil {
+				return fmt.Errorf("take a revoked key out of use: %w", err)
+			}
+		}
+		if err := i.backlog.add(ctx, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cursor says up to where the records agree with the stream.
+type cursor struct {
+	Sequence uint64 `json:"seq"`
+	Time     int64  `json:"time"` // ms, of the server
+}
+
+const (
+	cursorKey  = "c.reconciled"
+	backlogMax = 1 << 16
+	backlogRun = 16 // reconciled at once
+)
+
+// backlog is the reconciler's queue.
+type backlog struct {
+	wake chan struct{} // one slot: something was added
+	room chan struct{} // one slot: something was taken
+
+	mu     sync.Mutex // guards what follows
+	queue  []events.Event
+	cursor cursor // everything up to it is done
+}
+
+func newBacklog() *backlog {
+	return &backlog{wake: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+}
+
+// add waits while the queue is full.
+func (b *backlog) add(ctx context.Context, e events.Event) error {
+	for {
+		b.mu.Lock()
+		// After a restore from an older copy sequences come again, but server time does not.
+		done := e.Sequence <= b.cursor.Sequence && e.Time.UnixMilli() <= b.cursor.Time
+		full := len(b.queue) >= backlogMax
+		if !done && !full {
+			b.queue = append(b.queue, e)
+		}
+		b.mu.Unlock()
+		if !full || done {
+			signal(b.wake)
+			return nil
+		}
+		select {
+		case <-b.room:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+func (b *backlog) head() []events.Event {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.queue[:min(len(b.queue), backlogRun):min(len(b.queue), backlogRun)]
+}
+
+// done removes the head.
+func (b *backlog) done(head []events.Event) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	last := head[len(head)-1]
+	if b.queue = b.queue[len(head):]; len(b.queue) == 0 {
+		b.queue = nil
+	}
+	if at := last.Time.UnixMilli(); at >= b.cursor.Time {
+		b.cursor = cursor{last.Sequence, at}
+	}
+	signal(b.room)
+}
+
+// reconcile writes other publishers' statements into the records until ctx ends.
+func (i *Issuer) reconcile(ctx context.Context) {
+	for ctx.Err() == nil {
+		head := i.backlog.head()
+		if len(head) == 0 {
+			select {
+			case <-i.backlog.wake:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		if err := i.reconcileAll(ctx, head); err != nil {
+			if ctx.Err() == nil {
+				i.log.Warn("write the stream's statements into the records failed, retrying", "error", err)
+			}
+			select {
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+			}
+			continue
+		}
+		i.backlog.done(head)
+	}
+}
+
+func (i *Issuer) reconcileAll(ctx context.Context, head []events.Event) error {
+	ctx, cancel := context.WithTimeout(ctx, i.cfg.Timeout)
+	defer cancel()
+	failed := make(chan error, len(head))
+	for _, e := range head {
+		go func() { failed <- i.reconcileOne(ctx, e) }()
+	}
+	var err error
+	for range head {
+		err = errors.Join(err, <-failed)
+	}
+	return err
+}
+
+// reconcileOne is idempotent: records only ever move towards the end.
+func (i *Issuer) reconcileOne(ctx context.Context, e events.Event) error {
+	r := e.Revocation
+	for range maxRounds {
+		var err error
+		if r.Scope == events.Session {
+			s, err2 := i.session(ctx, r.Key)
+			if err2 != nil || s == nil || s.State != live { // ending: whoever began it finishes it
+				return err2
+			}
+			s.State, s.Ended, s.Sequence = ended, r.ID, e.Sequence
+			err = i.writeSession(ctx, s)
+		} else {
+			rec, err2 := i.store.get(ctx, markKey(r.Scope, r.Key))
+			if err2 != nil {
+				return err2
+			}
+			m, err2 := decodeMark(rec)
+			if err2 != nil {
+				return err2
+			}
+			if !m.join(r) {
+				return nil
+			}
+			err = i.writeMark(ctx, &m)
+		}
+		if !errors.Is(err, ErrConflict) {
+			return err
+		}
+	}
+	return errContended
+}
+
+// loadCursor spares a restarted issuer the statements that are in the records already.
+func (i *Issuer) loadCursor(ctx context.Context) error {
+	r, err := i.store.get(ctx, cursorKey)
+	if err != nil || !r.exists() {
+		return err
+	}
+	var c cursor
+	if err := json.Unmarshal(r.value, &c); err != nil {
+		return fmt.Errorf("decode the cursor: %w", err)
+	}
+	i.backlog.mu.Lock()
+	defer i.backlog.mu.Unlock()
+	i.backlog.cursor = c
+	return nil
+}
+
+// saveCursor runs with the repairs. Replicas overwrite each other's cursor; an older one only means more to read.
+func (i *Issuer) saveCursor(ctx context.Context) error {
+	i.backlog.mu.Lock()
+	c := i.backlog.cursor
+	i.backlog.mu.Unlock()
+	if c == i.saved {
+		return nil
+	}
+	value, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	if _, err = i.store.put(ctx, write{key: cursorKey, value: value, revision: anyRevision}); err == nil {
+		i.saved = c
+	}
+	return err
+}

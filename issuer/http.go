@@ -1,0 +1,293 @@
+package issuer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/quash-auth/quash/events"
+)
+
+const (
+	maxBody    = 64 << 10
+	retryAfter = 2 // seconds
+)
+
+// fault is an answer other than 200: RFC 6749 §5.2's code, and what else the status asks for.
+type fault struct {
+	status      int
+	code        string
+	description string
+	challenge   string        // WWW-Authenticate
+	after       time.Duration // Retry-After
+}
+
+func (f *fault) Error() string { return f.code + ": " + f.description }
+
+func badRequest(description string) *fault {
+	return &fault{status: http.StatusBadRequest, code: "invalid_request", description: description}
+}
+
+// routes serves under the path of the issuer URL. RFC 8414 §3.1 puts the well-known part before that path, OpenID Connect after it.
+func (i *Issuer) routes() http.Handler {
+	u, _ := url.Parse(i.cfg.Issuer) // checked by complete
+	base := strings.TrimSuffix(u.Path, "/")
+	mux := http.NewServeMux()
+	post := func(path string, h func(http.ResponseWriter, *http.Request) error) {
+		mux.Handle(base+path, i.endpoint(h, http.MethodPost))
+	}
+	get := func(path string, h func(http.ResponseWriter, *http.Request) error) {
+		mux.Handle(path, i.endpoint(h, http.MethodGet, http.MethodHead))
+	}
+	post("/login", i.serveLogin)
+	post("/token", i.serveToken)
+	post("/revoke", i.serveRevoke)
+	post("/logout", i.serveLogout)
+	post("/admin/revocations", i.serveAdminRevocation)
+	get(base+"/.well-known/jwks.json", i.serveKeys)
+	get("/.well-known/oauth-authorization-server"+base, i.serveMetadata)
+	get(base+"/.well-known/openid-configuration", i.serveMetadata)
+	get("/livez", i.serveLive)
+	get("/readyz", i.serveReady)
+	mux.Handle("/", i.endpoint(func(http.ResponseWriter, *http.Request) error {
+		return &fault{status: http.StatusNotFound, code: "invalid_request", description: "no such endpoint"}
+	}))
+	return mux
+}
+
+// endpoint bounds the request and turns an error into its answer. What a request has begun it finishes although the client
+// goes away: half a rotation would look like theft the next time.
+func (i *Issuer) endpoint(h func(http.ResponseWriter, *http.Request) error, methods ...string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("Pragma", "no-cache")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		if len(methods) > 0 && !slices.Contains(methods, r.Method) {
+			w.Header().Set("Allow", strings.Join(methods, ", "))
+			i.refuse(w, r, &fault{status: http.StatusMethodNotAllowed, code: "invalid_request", description: "method not allowed"})
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), i.cfg.Timeout)
+		defer cancel()
+		r = r.WithContext(ctx)
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		if err := h(w, r); err != nil {
+			i.refuse(w, r, err)
+		}
+	})
+}
+
+// refuse is the one table from errors to answers.
+func (i *Issuer) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	f := i.answer(err)
+	if f.status >= 500 {
+		i.log.Warn("request failed", "path", r.URL.Path, "status", f.status, "error", err)
+	}
+	if f.challenge != "" {
+		w.Header().Set("WWW-Authenticate", f.challenge)
+	}
+	if f.after > 0 {
+		w.Header().Set("Retry-After", strconv.FormatInt(int64((f.after+time.Second-1)/time.Second), 10))
+	}
+	write := struct {
+		Error       string `json:"error"`
+		Description string `json:"error_description,omitempty"`
+	}{f.code, plain(f.description)}
+	i.respond(w, f.status, write)
+}
+
+func (i *Issuer) answer(err error) *fault {
+	var (
+		f         *fault
+		throttled *ThrottledError
+		large     *http.MaxBytesError
+		field     *events.FieldError
+	)
+	switch {
+	case errors.As(err, &f):
+		return f
+	case errors.As(err, &large):
+		return &fault{status: http.StatusRequestEntityTooLarge, code: "invalid_request", description: "the body is larger than 64 KiB"}
+	case errors.As(err, &throttled):
+		return &fault{status: http.StatusTooManyRequests, code: "temporarily_unavailable", description: "too many attempts",
+			after: max(throttled.After, time.Second)}
+	case errors.Is(err, ErrUnavailable), errors.Is(err, events.ErrUnavailable), errors.Is(err, events.ErrFull):
+		return &fault{status: http.StatusServiceUnavailable, code: "temporarily_unavailable",
+			description: "not done, try again", after: retryAfter * time.Second}
+	case errors.Is(err, ErrCredentials):
+		return &fault{status: http.StatusUnauthorized, code: "invalid_credentials", description: "wrong name or password"}
+	case errors.Is(err, ErrDisabled):
+		return &fault{status: http.StatusForbidden, code: "access_denied", description: "the account is disabled"}
+	case errors.Is(err, ErrGrant):
+		return &fault{status: http.StatusBadRequest, code: "invalid_grant", description: "the refresh token is not valid"}
+	case errors.Is(err, errBadScope):
+		return &fault{status: http.StatusBadRequest, code: "invalid_scope", description: "the scope exceeds the one granted"}
+	case errors.Is(err, ErrToken):
+		return &fault{status: http.StatusUnauthorized, code: "invalid_token", description: "the access token is not valid",
+			challenge: `Bearer realm="quash", error="invalid_token", error_description="the access token is not valid"`}
+	case errors.Is(err, errScope):
+		return &fault{status: http.StatusForbidden, code: "insufficient_scope", description: errScope.Error(),
+			challenge: `Bearer realm="quash", error="insufficient_scope", scope="` + ScopeAdmin + `"`}
+	case errors.As(err, &field):
+		return badRequest(field.Error())
+	case errors.Is(err, events.ErrInvalid):
+		return badRequest(err.Error())
+	}
+	return &fault{status: http.StatusInternalServerError, code: "server_error", description: "internal error"}
+}
+
+func (i *Issuer) respond(w http.ResponseWriter, status int, v any) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		i.log.Error("encode an answer", "error", err)
+		status, text = http.StatusInternalServerError, []byte(`{"error":"server_error"}`)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(text, '\n')) // the client may be gone
+}
+
+// plain keeps to the characters of RFC 6749 §5.2.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '"':
+			return '\''
+		case r == '\\':
+			return '/'
+		case r < 0x20 || r > 0x7e:
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+func mediaType(r *http.Request, want string) bool {
+	got, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return err == nil && got == want && len(r.Header.Values("Content-Type")) == 1
+}
+
+func readJSON(r *http.Request) ([]byte, error) {
+	if !mediaType(r, "application/json") {
+		return nil, &fault{status: http.StatusUnsupportedMediaType, code: "invalid_request", description: "the Content-Type must be application/json"}
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, bodyError(err)
+	}
+	return body, nil
+}
+
+func bodyError(err error) error {
+	var large *http.MaxBytesError
+	if errors.As(err, &large) {
+		return err
+	}
+	return badRequest("the body could not be read")
+}
+
+// readForm reads the parameters of RFC 6749 §3.2: in the body only, each once, empty ones count as absent.
+func readForm(r *http.Request) (map[string]string, error) {
+	if r.URL.RawQuery != "" {
+		return nil, badRequest("parameters belong into the body")
+	}
+	if !mediaType(r, "application/x-www-form-urlencoded") {
+		return nil, badRequest("the Content-Type must be application/x-www-form-urlencoded")
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, bodyError(err)
+	}
+	return parseForm(string(body))
+}
+
+func parseForm(body string) (map[string]string, error) {
+	values, err := url.ParseQuery(body)
+	if err != nil {
+		return nil, badRequest("the body is not a form")
+	}
+	form := make(map[string]string, len(values))
+	for name, vs := range values {
+		if len(vs) > 1 {
+			return nil, badRequest("a parameter is repeated")
+		}
+		if vs[0] != "" {
+			form[name] = vs[0]
+		}
+	}
+	return form, nil
+}
+
+var errInvalidClient = &fault{status: http.StatusUnauthorized, code: "invalid_client", description: "client authentication failed",
+	challenge: `Basic realm="quash"`}
+
+// authenticate finds the client of a request (RFC 6749 §2.3): HTTP Basic, or client_id alone for public ones. nil: the request
+// names none.
+func (i *Issuer) authenticate(r *http.Request, id, secret string) (*Client, error) {
+	headers := r.Header.Values("Authorization")
+	if len(headers) > 1 {
+		return nil, badRequest("more than one Authorization header")
+	}
+	if len(headers) == 0 {
+		if secret != "" {
+			return nil, errInvalidClient // only Basic is supported
+		}
+		if id == "" {
+			return nil, nil
+		}
+		c, ok := i.client(id)
+		if !ok || !c.Public {
+			return nil, errInvalidClient
+		}
+		return &c, nil
+	}
+	if secret != "" {
+		return nil, badRequest("two ways of client authentication in one request")
+	}
+	user, pass, ok := r.BasicAuth()
+	if !ok {
+		return nil, errInvalidClient
+	}
+	user, err1 := url.QueryUnescape(user) // §2.3.1: form-urlencoded before base64
+	pass, err2 := url.QueryUnescape(pass)
+	if err1 != nil || err2 != nil {
+		return nil, errInvalidClient
+	}
+	if id != "" && id != user {
+		return nil, badRequest("two different client identifiers in one request")
+	}
+	c, ok := i.client(user)
+	if !ok || c.Public && pass != "" || !c.Public && !c.secretMatches(pass) {
+		return nil, errInvalidClient
+	}
+	return &c, nil
+}
+
+// bearer returns the token of the Authorization header (RFC 6750 §2.1).
+func bearer(r *http.Request) (string, error) {
+	headers := r.Header.Values("Authorization")
+	if len(headers) > 1 {
+		return "", badRequest("more than one Authorization header")
+	}
+	scheme, raw, _ := strings.Cut(strings.Join(headers, ""), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return "", &fault{status: http.StatusUnauthorized, code: "invalid_token", description: "an access token is needed",
+			challenge: `Bearer realm="quash"`}
+	}
+	raw = strings.TrimLeft(raw, " ")
+	if raw == "" || strings.ContainsAny(raw, " \t,") {
+		f := badRequest("the Authorization header is malformed")
+		f.challenge = fmt.Sprintf(`Bearer realm="quash", error="invalid_request", error_description=%q`, f.description)
+		return "", f
+	}
+	return raw, nil
+}

@@ -1,0 +1,206 @@
+package issuer
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/quash-auth/quash/cache"
+	"github.com/quash-auth/quash/events"
+)
+
+// Issuer hands out tokens and ends them. Its methods are safe for concurrent use.
+type Issuer struct {
+	cfg       Config
+	log       *slog.Logger
+	store     *bucket
+	users     Users
+	keys      *keyring
+	passwords *passwords
+	throttle  *throttle
+	publisher *events.Publisher
+	feed      *events.Subscriber
+	deny      *cache.Denylist
+	retention events.Retention
+	handler   http.Handler
+	started   time.Time
+
+	backlog    *backlog
+	saved      cursor // owned by the repair loop
+	unanswered unanswered
+	running    atomic.Bool
+	stopped    atomic.Bool
+	fault      func(step string) error // tests only: fails between the steps of the two halves
+}
+
+// New checks the configuration, opens or creates the buckets, the keys and, if asked, the stream. It starts nothing: until Run has
+// caught up with the stream, requests are answered 503. Errors: ErrConfig, ErrKey, ErrUnavailable, events.ErrLayout.
+func New(ctx context.Context, c Config) (*Issuer, error) {
+	c, err := c.complete()
+	if err != nil {
+		return nil, err
+	}
+	js, err := jetstream.New(c.Conn)
+	if err != nil {
+		return nil, fmt.Errorf("%w: Conn: %w", ErrConfig, err)
+	}
+	if c.EnsureStream {
+		if _, err := events.EnsureStream(ctx, js, events.Layout{Replicas: c.Replicas, Retention: c.Retention}); err != nil {
+			return nil, fmt.Errorf("ensure the stream: %w", err)
+		}
+	}
+	layout, err := events.CheckStream(ctx, js)
+	if err != nil {
+		return nil, fmt.Errorf("check the stream: %w", err)
+	}
+	i := &Issuer{cfg: c, log: c.Logger, retention: layout.Retention, started: c.Now(), backlog: newBacklog(), users: c.Users,
+		passwords: newPasswords(c.Argon2, c.PasswordWorkers)}
+	if c.Retention != (events.Retention{}) {
+		i.retention = c.Retention
+	}
+	if c.AccessLife > i.retention.MaxTokenLife {
+		return nil, fmt.Errorf("%w: AccessLife: %v is longer than the stream's longest token life, %v: statements would be forgotten too early",
+			ErrConfig, c.AccessLife, i.retention.MaxTokenLife)
+	}
+	if i.store, err = openBucket(ctx, c.Conn, js, bucketConfig{name: c.Bucket + "_ISSUER", replicas: c.Replicas,
+		description: "quash issuer: users, sessions, marks"}); err != nil {
+		return nil, err
+	}
+	attempts, err := openBucket(ctx, c.Conn, js, bucketConfig{name: c.Bucket + "_THROTTLE", replicas: c.Replicas,
+		description: "quash issuer: login attempts", memory: true, maxBytes: throttleBytes, maxAge: throttleMemory})
+	if err != nil {
+		return nil, err
+	}
+	i.throttle = &throttle{attempts, float64(c.LoginBurst), c.LoginEvery, c.Now}
+	if i.users == nil {
+		i.users = kvUsers{i.store}
+	}
+	if i.keys, err = openKeys(c.KeysDir, c.Algorithm, c.KeyDelay, c.Now); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(i.loadRevokedKeys(ctx), i.loadCursor(ctx)); err != nil {
+		return nil, err
+	}
+	if i.publisher, err = events.NewPublisher(events.PublisherConfig{Conn: c.Conn, Retention: c.Retention, Now: c.Now}); err != nil {
+		return nil, err
+	}
+	if i.feed, err = events.NewSubscriber(events.SubscriberConfig{Conn: c.Conn, BeaconInterval: c.BeaconInterval,
+		Logger: c.Logger, Now: c.Now}); err != nil {
+		return nil, err
+	}
+	if i.deny, err = cache.New(cache.Config{Now: c.Now, AsOf: func() time.Time { return i.feed.Freshness(c.Now()).AsOf }}); err != nil {
+		return nil, err
+	}
+	i.handler = i.routes()
+	return i, nil
+}
+
+// Users is the store of accounts.
+func (i *Issuer) Users() Users { return i.users }
+
+// Handler serves all endpoints, under the path of the issuer URL.
+func (i *Issuer) Handler() http.Handler { return i.handler }
+
+// loadRevokedKeys: a revoked key stays out of use for good, although its statement is forgotten one day.
+func (i *Issuer) loadRevokedKeys(ctx context.Context) error {
+	prefix := markKey(events.Key, "")
+	marks, err := i.store.keys(ctx, prefix+"*")
+	if err != nil {
+		return err
+	}
+	for _, m := range marks {
+		kid, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(m, prefix))
+		if err != nil {
+			return fmt.Errorf("decode a key's mark: %w", err)
+		}
+		if err := i.keys.revoke(string(kid)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Run follows the stream, repairs what crashes left, and answers the fleet's questions, until ctx ends; then it returns nil. A
+// network failure never ends it. It may run once.
+func (i *Issuer) Run(ctx context.Context) error {
+	if !i.running.CompareAndSwap(false, true) {
+		return errors.New("issuer: Run was called twice")
+	}
+	responder, err := events.NewResponder(events.ResponderConfig{Conn: i.cfg.Conn, Node: i.cfg.Node, Report: i.Report,
+		WaitApplied: i.feed.WaitApplied})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var all sync.WaitGroup
+	failed := make(chan error, 3)
+	actor := func(what string, f func(context.Context) error) {
+		all.Go(func() {
+			if err := f(ctx); err != nil && ctx.Err() == nil {
+				failed <- fmt.Errorf("%s: %w", what, err)
+				cancel()
+			}
+		})
+	}
+	actor("follow the stream", func(ctx context.Context) error { return i.feed.Run(ctx, i.apply) })
+	actor("sweep the denylist", i.deny.Run)
+	actor("answer the fleet", responder.Run)
+	all.Go(func() { i.reconcile(ctx) })
+	all.Go(func() {
+		i.every(ctx, i.cfg.RepairInterval, "repair", func(ctx context.Context) error {
+			return errors.Join(i.repair(ctx), i.saveCursor(ctx), i.keys.load(), i.loadRevokedKeys(ctx))
+		})
+	})
+	all.Wait()
+	i.stopped.Store(true)
+	close(failed)
+	return errors.Join(<-failed, i.deny.Close())
+}
+
+// Ready is nil if the issuer can answer: caught up with the stream, connected, and with a key to sign. Otherwise the
+// error says why.
+func (i *Issuer) Ready() error {
+	if err := i.store.connected(); err != nil {
+		return err
+	}
+	if err := i.current(); err != nil {
+		return err
+	}
+	if _, err := i.keys.signer(); err != nil {
+		return fmt.Errorf("%w: %w", ErrKey, err)
+	}
+	return nil
+}
+
+// Report is the issuer's line in the fleet's status.
+func (i *Issuer) Report() events.Report {
+	now := i.cfg.Now()
+	s, f, ready := i.feed.Status(), i.feed.Freshness(now), i.Ready()
+	r := events.Report{
+		Node: i.cfg.Node, Role: "issuer", Version: i.cfg.Version, Sequence: s.Sequence, AsOf: f.AsOf, Staleness: f.Staleness,
+		Entries: int(i.deny.Stats().Entries), Synced: f.Synced, Ready: ready == nil, Uptime: now.Sub(i.started),
+		MaxStaleness: i.cfg.MaxStaleness, OnStale: "deny",
+	}
+	if ready != nil {
+		r.Error = ready.Error()
+	}
+	return r
+}
+
+// step is where tests make the issuer fail as if it had crashed.
+func (i *Issuer) step(name string) error {
+	if i.fault == nil {
+		return nil
+	}
+	return i.fault(name)
+}

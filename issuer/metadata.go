@@ -1,0 +1,57 @@
+package issuer
+
+import (
+	"net/http"
+	"strings"
+)
+
+// metadata is RFC 8414 §2. It names only what exists.
+type metadata struct {
+	Issuer             string   `json:"issuer"`
+	TokenEndpoint      string   `json:"token_endpoint"`
+	RevocationEndpoint string   `json:"revocation_endpoint"`
+	KeySet             string   `json:"jwks_uri"`
+	ResponseTypes      []string `json:"response_types_supported"` // required; there is no authorization endpoint
+	GrantTypes         []string `json:"grant_types_supported"`
+	TokenEndpointAuth  []string `json:"token_endpoint_auth_methods_supported"`
+	RevocationAuth     []string `json:"revocation_endpoint_auth_methods_supported"`
+	Scopes             []string `json:"scopes_supported"`
+	SubjectTypes       []string `json:"subject_types_supported"` // required by OpenID Connect Discovery
+}
+
+// serveMetadata answers both addresses with the same values.
+func (i *Issuer) serveMetadata(w http.ResponseWriter, _ *http.Request) error {
+	base := strings.TrimSuffix(i.cfg.Issuer, "/")
+	auth := []string{"client_secret_basic", "none"}
+	w.Header().Set("Cache-Control", "public, max-age=300")
+	w.Header().Del("Pragma")
+	i.respond(w, http.StatusOK, metadata{
+		Issuer: i.cfg.Issuer, TokenEndpoint: base + "/token", RevocationEndpoint: base + "/revoke",
+		KeySet: base + "/.well-known/jwks.json", ResponseTypes: []string{}, GrantTypes: []string{"refresh_token"},
+		TokenEndpointAuth: auth, RevocationAuth: auth, Scopes: []string{ScopeAdmin}, SubjectTypes: []string{"public"},
+	})
+	return nil
+}
+
+// serveKeys may be cached for a while: a key signs only after Config.KeyDelay.
+func (i *Issuer) serveKeys(w http.ResponseWriter, _ *http.Request) error {
+	w.Header().Set("Cache-Control", "public, max-age=300")
+	w.Header().Del("Pragma")
+	w.Header().Set("Content-Type", "application/jwk-set+json")
+	w.WriteHeader(http.StatusOK)
+	_, _ = w.Write(i.keys.jwks()) // the client may be gone
+	return nil
+}
+
+func (i *Issuer) serveLive(w http.ResponseWriter, _ *http.Request) error {
+	i.respond(w, http.StatusOK, map[string]string{"status": "alive"})
+	return nil
+}
+
+func (i *Issuer) serveReady(w http.ResponseWriter, _ *http.Request) error {
+	if err := i.Ready(); err != nil {
+		return &fault{status: http.StatusServiceUnavailable, code: "temporarily_unavailable", description: err.Error(), after: retryAfter * 1e9}
+	}
+	i.respond(w, http.StatusOK, map[string]string{"status": "ready"})
+	return nil
+}

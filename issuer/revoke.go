@@ -1,0 +1,363 @@
+package issuer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/quash-auth/quash/cache"
+	"github.com/quash-auth/quash/events"
+)
+
+// Revoke ends what the statement names, here and on every node: first the refresh side, durably, together with the intent to
+// publish, then the statement. It is the one way by which sessions end. The statement's Issuer may be empty; Gen of a
+// subject may be zero, which raises the subject's generation by one.
+//
+// nil means that both halves are durable. On any other result the call may be repeated; what was begun is finished by
+// Run in any case. Errors: events.ErrInvalid (fix the statement), ErrUnavailable (retry).
+func (i *Issuer) Revoke(ctx context.Context, r events.Revocation) (events.Ack, error) {
+	if r.Issuer == "" {
+		r.Issuer = i.cfg.Issuer
+	}
+	if r.Issuer != i.cfg.Issuer {
+		return events.Ack{}, &events.FieldError{Field: "iss", Problem: "is another issuer, whose sessions cannot be ended here"}
+	}
+	if r.Gen > maxGen {
+		return events.Ack{}, &events.FieldError{Field: "gen", Problem: "is above 2^53-1, the largest integer that JSON readers agree on"}
+	}
+	if r.By == "" {
+		r.By = "system"
+	}
+	if err := i.store.connected(); err != nil {
+		return events.Ack{}, err
+	}
+	if r.ID == "" {
+		r.ID = events.NewID()
+	}
+	if _, err := i.complete(ctx, r); err != nil { // before anything is written
+		return events.Ack{}, err
+	}
+	switch r.Scope {
+	case events.Token:
+		return i.publish(ctx, r)
+	case events.Session:
+		return i.endSession(ctx, r)
+	default:
+		return i.raise(ctx, r)
+	}
+}
+
+const (
+	maxGen     = 1<<53 - 1
+	maxRounds  = 32 // of a compare-and-set; each lost round means that somebody else's write succeeded
+	maxPending = 8
+	keyMargin  = 10 * time.Second
+)
+
+var errContended = fmt.Errorf("%w: too many writers of one record", ErrUnavailable)
+
+func (i *Issuer) complete(ctx context.Context, r events.Revocation) (events.Revocation, error) {
+	r, err := i.publisher.Complete(ctx, r)
+	if err != nil && !errors.Is(err, events.ErrInvalid) {
+		err = unavailable(err)
+	}
+	return r, err
+}
+
+// publish is the second half. Own readers know it at once, without waiting for the stream.
+func (i *Issuer) publish(ctx context.Context, r events.Revocation) (events.Ack, error) {
+	if err := i.step("publish"); err != nil {
+		return events.Ack{}, err
+	}
+	if !r.Until.IsZero() && !r.Until.After(i.cfg.Now()) && !r.At.IsZero() {
+		return events.Ack{ID: r.ID}, nil // an intent of long ago: no token that it covers is alive
+	}
+	r, err := i.complete(ctx, r)
+	if err != nil {
+		return events.Ack{}, err
+	}
+	ack, err := i.publisher.Publish(ctx, r)
+	if err != nil {
+		if errors.Is(err, events.ErrInvalid) {
+			return events.Ack{}, err
+		}
+		return events.Ack{}, fmt.Errorf("publish the statement: %w", unavailable(err))
+	}
+	if err := i.deny.Apply([]cache.Statement{statement(r, ack.Sequence)}); err != nil {
+		i.log.Error("own denylist refused a statement", "id", r.ID, "error", err)
+	}
+	i.log.Info("revoked", "id", r.ID, "scope", r.Scope.String(), "sequence", ack.Sequence, "by", r.By, "actor", r.Actor,
+		"reason", r.Reason, "txn", r.Txn)
+	return ack, i.step("published")
+}
+
+// endSession ends one session. A session that is not in the store, or in another form than ours, has no refresh side.
+func (i *Issuer) endSession(ctx context.Context, r events.Revocation) (events.Ack, error) {
+	for range maxRounds {
+		s, err := i.session(ctx, r.Key)
+		if err != nil {
+			return events.Ack{}, err
+		}
+		switch {
+		case s == nil:
+			return i.publish(ctx, r)
+		case s.State == ended:
+			return events.Ack{ID: s.Ended, Sequence: s.Sequence, Duplicate: true}, nil
+		case s.State == live:
+			whole, err := i.complete(ctx, r)
+			if err != nil {
+				return events.Ack{}, err
+			}
+			if s.Intent, err = events.Encode(whole); err != nil {
+				return events.Ack{}, err
+			}
+			s.State = ending
+			err = i.writeSession(ctx, s, write{key: pointerKey(sessionKey(s.sid)), value: []byte("1"), revision: anyRevision})
+			if errors.Is(err, ErrConflict) {
+				continue
+			}
+			if err != nil {
+				return events.Ack{}, err
+			}
+		}
+		if err := i.step("ending"); err != nil {
+			return events.Ack{}, err
+		}
+		return i.publishSession(ctx, s)
+	}
+	return events.Ack{}, errContended
+}
+
+// publishSession publishes a session's intent and closes it.
+func (i *Issuer) publishSession(ctx context.Context, s *session) (events.Ack, error) {
+	r, err := events.Decode(s.Intent)
+	if err != nil {
+		return events.Ack{}, fmt.Errorf("decode the session's intent: %w", err)
+	}
+	ack, err := i.publish(ctx, r)
+	if err != nil {
+		return events.Ack{}, err
+	}
+	s.State, s.Intent, s.Ended, s.Sequence = ended, nil, ack.ID, ack.Sequence
+	err = i.writeSession(ctx, s, write{key: pointerKey(sessionKey(s.sid)), revision: anyRevision})
+	if err != nil && !errors.Is(err, ErrConflict) { // somebody else closed it, or the next repair does
+		i.log.Warn("session ended, its record not closed yet", "id", ack.ID, "error", err)
+	}
+	return ack, nil
+}
+
+// raise ends everything of a subject, a client, a key or the issuer with one write, however many sessions that is.
+//
+// No token that the statement does not cover may come of a login or refresh that has not seen the mark. For subjects the
+// generation sees to it. For clients and the issuer, which have none, a login or refresh takes its iat before it reads the
+// marks, and here Before is not older than the second in which the mark was acknowledged: whoever missed the
+// mark took its iat earlier than that.
+func (i *Issuer) raise(ctx context.Context, r events.Revocation) (events.Ack, error) {
+	fixed := !r.Before.IsZero()
+	for range maxRounds {
+		rec, err := i.store.get(ctx, markKey(r.Scope, r.Key))
+		if err != nil {
+			return events.Ack{}, err
+		}
+		m, err := decodeMark(rec)
+		if err != nil {
+			return events.Ack{}, err
+		}
+		if len(m.Pending) >= maxPending {
+			if err := i.publishMark(ctx, m); err != nil {
+				return events.Ack{}, err
+			}
+			continue
+		}
+		whole := r
+		if !fixed {
+			whole.Before = i.cfg.Now()
+			if r.Scope == events.Key { // it never signs again, so a wider cut costs nothing and covers replicas that learn late
+				whole.Before = whole.Before.Add(keyMargin)
+			}
+		}
+		if whole, err = i.complete(ctx, m.apply(whole, r.Gen)); err != nil {
+			return events.Ack{}, err
+		}
+		m.join(whole)
+		text, err := events.Encode(whole)
+		if err != nil {
+			return events.Ack{}, err
+		}
+		m.drop(r.ID)
+		m.Pending = append(m.Pending, text)
+		err = i.writeMark(ctx, &m, write{key: pointerKey(m.key), value: []byte("1"), revision: anyRevision})
+		if errors.Is(err, ErrConflict) {
+			continue
+		}
+		if err != nil {
+			return events.Ack{}, err
+		}
+		if !fixed && r.Scope != events.Subject && i.cfg.Now().Unix() > whole.Before.Unix() {
+			continue // a second began meanwhile
+		}
+		if r.Scope == events.Key {
+			if err := i.keys.revoke(r.Key); err != nil {
+				return events.Ack{}, unavailable(err)
+			}
+		}
+		if err := i.step("ending"); err != nil {
+			return events.Ack{}, err
+		}
+		ack, err := i.publish(ctx, whole)
+		if err != nil {
+			return events.Ack{}, err
+		}
+		if err := i.closeMark(ctx, m.key, ack.ID); err != nil { // the next repair does it
+			i.log.Warn("statement published, its intent not closed yet", "id", ack.ID, "error", err)
+		}
+		return ack, nil
+	}
+	return events.Ack{}, errContended
+}
+
+// apply gives a subject's statement its generation: one more than now, or what was asked for.
+func (m *mark) apply(r events.Revocation, asked uint64) events.Revocation {
+	if r.Scope != events.Subject {
+		return r
+	}
+	switch {
+	case asked != 0:
+		r.Gen = max(m.Gen, asked)
+	case m.pendingID(r.ID): // raised already in an earlier round
+		r.Gen = m.Gen
+	case m.Gen < math.MaxUint64:
+		r.Gen = m.Gen + 1
+	}
+	return r
+}
+
+// join raises the mark to the statement; it only ever rises. It reports whether anything changed.
+func (m *mark) join(r events.Revocation) bool {
+	was := *m
+	if r.Scope == events.Subject && r.Gen > 0 {
+		m.Gen = max(m.Gen, r.Gen) // our tokens carry gen, so Before says nothing about them
+	} else if !r.Before.IsZero() {
+		m.Cutoff = max(m.Cutoff, r.Before.Unix())
+	}
+	return m.Gen != was.Gen || m.Cutoff != was.Cutoff
+}
+
+func pendingID(text json.RawMessage) string {
+	r, err := events.Decode(text)
+	if err != nil {
+		return ""
+	}
+	return r.ID
+}
+
+func (m *mark) pendingID(id string) bool {
+	for _, p := range m.Pending {
+		if pendingID(p) == id {
+			return true
+		}
+	}
+	return false
+}
+
+// drop takes a statement off the pending ones.
+func (m *mark) drop(id string) {
+	var kept []json.RawMessage
+	for _, p := range m.Pending {
+		if pendingID(p) != id {
+			kept = append(kept, p)
+		}
+	}
+	m.Pending = kept
+}
+
+// publishMark publishes everything that is pending in a mark.
+func (i *Issuer) publishMark(ctx context.Context, m mark) error {
+	for _, p := range m.Pending {
+		r, err := events.Decode(p)
+		if err != nil {
+			return fmt.Errorf("decode the mark's intent: %w", err)
+		}
+		if r.Scope == events.Key { // other replicas may have signed with it until they heard
+			r.Before, r.Until = i.cfg.Now().Add(keyMargin), time.Time{}
+		}
+		if _, err := i.publish(ctx, r); err != nil {
+			return err
+		}
+		if err := i.closeMark(ctx, m.key, r.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// closeMark takes a published statement off the mark.
+func (i *Issuer) closeMark(ctx context.Context, key, id string) error {
+	for range maxRounds {
+		rec, err := i.store.get(ctx, key)
+		if err != nil {
+			return err
+		}
+		m, err := decodeMark(rec)
+		if err != nil {
+			return err
+		}
+		if !m.pendingID(id) {
+			return nil
+		}
+		m.drop(id)
+		var also []write
+		if len(m.Pending) == 0 {
+			also = append(also, write{key: pointerKey(key), revision: anyRevision})
+		}
+		if err := i.writeMark(ctx, &m, also...); !errors.Is(err, ErrConflict) {
+			return err
+		}
+	}
+	return errContended
+}
+
+func (i *Issuer) writeMark(ctx context.Context, m *mark, also ...write) error {
+	w, err := m.write()
+	if err != nil {
+		return err
+	}
+	m.revision, err = i.store.commit(ctx, append([]write{w}, also...)...)
+	return err
+}
+
+// session reads a session; nil if there is none.
+func (i *Issuer) session(ctx context.Context, sid string) (*session, error) {
+	if b, err := strict64.DecodeString(sid); err != nil || len(b) != 16 || len(sid) != sidLen {
+		return nil, nil
+	}
+	rec, err := i.store.get(ctx, sessionKey(sid))
+	if err != nil || !rec.exists() {
+		return nil, err
+	}
+	return decodeSession(rec)
+}
+
+func (i *Issuer) writeSession(ctx context.Context, s *session, also ...write) error {
+	w, err := s.write(i.cfg.Now())
+	if err != nil {
+		return err
+	}
+	revision, err := i.store.commit(ctx, append([]write{w}, also...)...)
+	if err == nil {
+		s.revision = revision
+	}
+	return err
+}
+
+// statement is the denylist's form.
+func statement(r events.Revocation, sequence uint64) cache.Statement {
+	s := cache.Statement{Scope: cache.Scope(r.Scope), Issuer: r.Issuer, Key: r.Key, Gen: r.Gen, Until: r.Until.Unix(), Sequence: sequence}
+	if !r.Before.IsZero() {
+		s.Before = r.Before.Unix()
+	}
+	return s
+}

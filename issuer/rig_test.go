@@ -1,0 +1,333 @@
+package issuer_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
+
+	"github.com/quash-auth/quash/events"
+	"github.com/quash-auth/quash/internal/natstest"
+	"github.com/quash-auth/quash/issuer"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	iss      = "https://issuer.example/auth"
+	password = "correct horse battery staple"
+	deadline = 20 * time.Second
+)
+
+// rig is an issuer behind real HTTP on a real NATS server.
+type rig struct {
+	*issuer.Issuer
+	t    testing.TB
+	cfg  issuer.Config
+	url  string
+	stop func()
+}
+
+func start(t testing.TB, natsURL string, change ...func(*issuer.Config)) *rig {
+	t.Helper()
+	cfg := issuer.Config{
+		Issuer: iss, Audience: []string{"https://api.example"}, KeysDir: filepath.Join(t.TempDir(), "keys"), EnsureStream: true,
+		Argon2: issuer.Argon2{Memory: 64, Time: 1}, BeaconInterval: 100 * time.Millisecond, RepairInterval: 100 * time.Millisecond,
+		Node: "test",
+	}
+	for _, f := range change {
+		f(&cfg)
+	}
+	return startWith(t, natsURL, cfg)
+}
+
+// startWith starts a replica, or the same one again.
+func startWith(t testing.TB, natsURL string, cfg issuer.Config) *rig {
+	t.Helper()
+	nc, err := events.Connect(events.ConnectConfig{URL: natsURL, Name: t.Name()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Conn = nc
+	ctx, cancel := context.WithTimeout(t.Context(), deadline)
+	defer cancel()
+	i, err := issuer.New(ctx, cfg)
+	if err != nil {
+		nc.Close()
+		t.Fatal(err)
+	}
+	run, end := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- i.Run(run) }()
+	web := httptest.NewServer(i.Handler())
+	r := &rig{Issuer: i, t: t, cfg: cfg, url: web.URL + "/auth"}
+	var once sync.Once
+	r.stop = func() {
+		once.Do(func() {
+			web.Close()
+			end()
+			if err := <-done; err != nil {
+				t.Errorf("Run: got %v, want nil", err)
+			}
+			nc.Close()
+		})
+	}
+	t.Cleanup(r.stop)
+	r.ready()
+	return r
+}
+
+func (r *rig) ready() {
+	r.t.Helper()
+	until(r.t, "the issuer is ready", func() bool { return r.Ready() == nil })
+}
+
+// until polls a condition that no event announces.
+func until(t testing.TB, what string, f func() bool) {
+	t.Helper()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	end := time.NewTimer(deadline)
+	defer end.Stop()
+	for !f() {
+		select {
+		case <-tick.C:
+		case <-end.C:
+			t.Fatalf("not within %v: %s", deadline, what)
+		}
+	}
+}
+
+func (r *rig) user(name string, scopes ...string) issuer.User {
+	r.t.Helper()
+	u, err := r.CreateUser(r.t.Context(), name, password, scopes...)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return u
+}
+
+// answer is any answer of the issuer.
+type answer struct {
+	status       int
+	header       http.Header
+	Access       string `json:"access_token"`
+	Type         string `json:"token_type"`
+	Refresh      string `json:"refresh_token"`
+	Sid          string `json:"sid"`
+	Scope        string `json:"scope"`
+	ExpiresIn    int64  `json:"expires_in"`
+	SessionEnds  int64  `json:"session_expires_in"`
+	IdleEnds     int64  `json:"idle_expires_in"`
+	ID           string `json:"id"`
+	Sequence     uint64 `json:"sequence"`
+	Error        string `json:"error"`
+	Description  string `json:"error_description"`
+	raw          string
+	body         map[string]any
+	networkError error
+}
+
+func (r *rig) do(req *http.Request) answer {
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return answer{networkError: err}
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		return answer{networkError: err}
+	}
+	a := answer{status: res.StatusCode, header: res.Header, raw: string(text)}
+	if err := json.Unmarshal(text, &a); err != nil {
+		r.t.Errorf("%s: answer %q is not JSON: %v", req.URL.Path, text, err)
+	}
+	_ = json.Unmarshal(text, &a.body)
+	return a
+}
+
+func (r *rig) request(method, path, kind, body string) *http.Request {
+	r.t.Helper()
+	req, err := http.NewRequest(method, r.url+path, strings.NewReader(body))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if kind != "" {
+		req.Header.Set("Content-Type", kind)
+	}
+	return req
+}
+
+const (
+	formType = "application/x-www-form-urlencoded"
+	jsonType = "application/json"
+)
+
+func (r *rig) form(path string, pairs ...string) answer {
+	v := url.Values{}
+	for n := 0; n < len(pairs); n += 2 {
+		v.Set(pairs[n], pairs[n+1])
+	}
+	return r.do(r.request("POST", path, formType, v.Encode()))
+}
+
+func (r *rig) tryLogin(name, pass string) answer {
+	body, _ := json.Marshal(map[string]string{"username": name, "password": pass})
+	return r.do(r.request("POST", "/login", jsonType, string(body)))
+}
+
+func (r *rig) login(name string) answer {
+	r.t.Helper()
+	a := r.tryLogin(name, password)
+	if a.status != 200 {
+		r.t.Fatalf("login of %s: got %d %s, want 200", name, a.status, a.raw)
+	}
+	return a
+}
+
+func (r *rig) refresh(token string) answer {
+	return r.form("/token", "grant_type", "refresh_token", "refresh_token", token)
+}
+
+func (r *rig) bearer(path, token, body string) answer {
+	r.t.Helper()
+	kind := ""
+	if body != "" {
+		kind = jsonType
+	}
+	req := r.request("POST", path, kind, body)
+	req.Header.Set("Authorization", "Bearer "+token)
+	return r.do(req)
+}
+
+// revoke is POST /admin/revocations.
+func (r *rig) revoke(admin, scope, key string) answer {
+	r.t.Helper()
+	body, _ := json.Marshal(map[string]string{"scope": scope, "key": key, "reason": "test"})
+	return r.bearer("/admin/revocations", admin, string(body))
+}
+
+func (r *rig) want(what string, a answer, status int, code string) {
+	r.t.Helper()
+	if a.networkError != nil || a.status != status || a.Error != code {
+		r.t.Errorf("%s: got %d %s %v, want %d %q", what, a.status, a.raw, a.networkError, status, code)
+	}
+}
+
+func (r *rig) alive(what, access string) {
+	r.t.Helper()
+	if err := issuer.Verify(r.Issuer, access); err != nil {
+		r.t.Errorf("%s: got %v, want an accepted token", what, err)
+	}
+}
+
+func (r *rig) dead(what, access string) {
+	r.t.Helper()
+	if err := issuer.Verify(r.Issuer, access); err == nil {
+		r.t.Errorf("%s: got an accepted token, want a refused one", what)
+	}
+}
+
+func (r *rig) statements() []events.Revocation {
+	r.t.Helper()
+	return statements(r.t, r.cfg.Conn)
+}
+
+// statements reads the whole stream.
+func statements(t testing.TB, nc *nats.Conn) []events.Revocation {
+	t.Helper()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), deadline)
+	defer cancel()
+	stream, err := js.Stream(ctx, events.StreamName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := stream.Info(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []events.Revocation
+	for n := info.State.FirstSeq; n <= info.State.LastSeq; n++ {
+		m, err := stream.GetMsg(ctx, n)
+		if err != nil || m.Subject == events.SubjectBeacon {
+			continue
+		}
+		r, err := events.Decode(m.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// published counts the different statements of a scope and key.
+func (r *rig) published(scope events.Scope, key string) int {
+	r.t.Helper()
+	ids := map[string]bool{}
+	for _, s := range r.statements() {
+		if s.Scope == scope && s.Key == key {
+			ids[s.ID] = true
+		}
+	}
+	return len(ids)
+}
+
+// clock is an adjustable one.
+type clock struct {
+	mu    sync.Mutex
+	ahead time.Duration
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Now().Add(c.ahead)
+}
+
+func (c *clock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ahead += d
+}
+
+// logs collects everything that is logged.
+type logs struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logs) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+func (l *logs) logger() *slog.Logger {
+	return slog.New(slog.NewJSONHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+func server(t testing.TB) *natstest.Server { return natstest.Start(t) }

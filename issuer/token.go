@@ -1,0 +1,93 @@
+package issuer
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// accessClaims are the claims of our access tokens (RFC 9068 §2.2, plus sid and gen).
+type accessClaims struct {
+	Issuer   string   `json:"iss"`
+	Subject  string   `json:"sub"`
+	Audience audience `json:"aud"`
+	Client   string   `json:"client_id"`
+	Expires  int64    `json:"exp"`
+	Issued   int64    `json:"iat"`
+	ID       string   `json:"jti"`
+	Session  string   `json:"sid"`
+	Gen      uint64   `json:"gen"`
+	Auth     int64    `json:"auth_time"`
+	Scope    string   `json:"scope,omitempty"`
+}
+
+// audience is written as a string if it has one member, as RFC 7519 §4.1.3 allows.
+type audience []string
+
+func (a audience) MarshalJSON() ([]byte, error) {
+	if len(a) == 1 {
+		return json.Marshal(a[0])
+	}
+	return json.Marshal([]string(a))
+}
+
+func (a *audience) UnmarshalJSON(text []byte) error {
+	var one string
+	if json.Unmarshal(text, &one) == nil {
+		*a = audience{one}
+		return nil
+	}
+	return json.Unmarshal(text, (*[]string)(a))
+}
+
+func numeric(s int64) (*jwt.NumericDate, error) {
+	if s == 0 {
+		return nil, nil
+	}
+	return jwt.NewNumericDate(time.Unix(s, 0)), nil
+}
+
+// The methods of jwt.Claims.
+func (c accessClaims) GetExpirationTime() (*jwt.NumericDate, error) { return numeric(c.Expires) }
+func (c accessClaims) GetIssuedAt() (*jwt.NumericDate, error)       { return numeric(c.Issued) }
+func (c accessClaims) GetNotBefore() (*jwt.NumericDate, error)      { return nil, nil }
+func (c accessClaims) GetIssuer() (string, error)                   { return c.Issuer, nil }
+func (c accessClaims) GetSubject() (string, error)                  { return c.Subject, nil }
+func (c accessClaims) GetAudience() (jwt.ClaimStrings, error) {
+	return jwt.ClaimStrings(c.Audience), nil
+}
+
+// sign makes the compact token.
+func (k signingKey) sign(c accessClaims) (string, error) {
+	m, err := method(k.alg)
+	if err != nil {
+		return "", err
+	}
+	t := jwt.NewWithClaims(m, c)
+	t.Header["typ"] = "at+jwt"
+	t.Header["kid"] = k.kid
+	raw, err := t.SignedString(k.private)
+	if err != nil {
+		return "", fmt.Errorf("sign the access token: %w", err)
+	}
+	return raw, nil
+}
+
+// mint makes an access token of the session. issued was taken before the marks were read: see revoke.go.
+func (i *Issuer) mint(s *session, scope []string, issued time.Time) (raw string, life time.Duration, err error) {
+	key, err := i.keys.signer()
+	if err != nil {
+		return "", 0, unavailable(err)
+	}
+	client, _ := i.client(s.Client)
+	expires := min(issued.Add(i.cfg.AccessLife).Unix(), s.End)
+	raw, err = key.sign(accessClaims{
+		Issuer: i.cfg.Issuer, Subject: s.Sub, Audience: i.audience(client), Client: s.Client,
+		Expires: expires, Issued: issued.Unix(), ID: token(16), Session: s.sid, Gen: s.Gen, Auth: s.Auth,
+		Scope: strings.Join(scope, " "),
+	})
+	return raw, time.Unix(expires, 0).Sub(time.Unix(issued.Unix(), 0)), err
+}
