@@ -1,0 +1,154 @@
+package cache
+
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+)
+
+const shardCount = 64
+
+// index is the exact set of living entries of one scope: the truth about presence.
+// Readers take no lock; writers and the sweep lock one shard at a time, so a sweep never
+// holds up more than the statements of one shard, and those for well under 10 ms.
+type index struct {
+	tables [shardCount]atomic.Pointer[table] // by the top bits of the first hash; nil = empty
+	count  atomic.Int64                      // raised before an entry can be seen, lowered after it is gone
+	pinned bool
+	shards [shardCount]shard
+}
+
+type shard struct {
+	mu       sync.Mutex // guards replacing and filling the table, and the next field
+	earliest uint32     // no entry's until is below it
+	_        [48]byte
+}
+
+func (ix *index) init(pinned bool) {
+	ix.pinned = pinned
+	for i := range ix.shards {
+		ix.shards[i].earliest = math.MaxUint32
+	}
+}
+
+func (ix *index) table(h uint64) *table { return ix.tables[h>>58].Load() }
+
+// merged says what a statement did to its entry.
+type merged struct {
+	inserted bool
+	refused  bool   // a new key, and no room
+	until    uint32 // of the entry now
+	raised   [parts]bool
+	equal    [parts]bool
+}
+
+// put joins a statement into the index; when it returns, every reader sees it. A new
+// key needs room.
+func (ix *index) put(h uint64, second, until uint32, c cutoff, room bool) merged {
+	n := h >> 58
+	sh := &ix.shards[n]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	t := ix.tables[n].Load()
+	if t != nil {
+		if i := t.find(h, second); i >= 0 {
+			return ix.join(t, i, until, c)
+		}
+	}
+	if !room {
+		return merged{refused: true}
+	}
+	if t == nil {
+		t = newTable(1, ix.pinned)
+		ix.tables[n].Store(t)
+	} else if t.full() {
+		t = t.rebuild(t.used*2, math.MinInt64)
+		ix.tables[n].Store(t)
+	}
+	sh.earliest = min(sh.earliest, until)
+	ix.count.Add(1)
+	t.insert(h, pack(second, until), c)
+	return merged{inserted: true, until: until}
+}
+
+// join raises the maxima of an entry. The caller holds the shard.
+func (ix *index) join(t *table, i int, until uint32, c cutoff) merged {
+	meta := t.slots[i].meta.Load()
+	m := merged{until: uint32(meta)}
+	if until > m.until {
+		m.until = until
+		t.slots[i].meta.Store(meta&^uint64(untilMax) | uint64(until))
+	}
+	if t.pins == nil {
+		m.equal[partWhole] = true
+		return m
+	}
+	p := &t.pins[i]
+	old := p.load()
+	m.equal = [parts]bool{
+		partBefore:    c.before != none && c.before == old.before,
+		partGen:       c.gen != 0 && c.gen == old.gen,
+		partGenBefore: c.genBefore != none && c.genBefore == old.genBefore,
+	}
+	if m.raised[partBefore] = c.before > old.before; m.raised[partBefore] {
+		p.before.Store(c.before)
+	}
+	if m.raised[partGenBefore] = c.genBefore > old.genBefore; m.raised[partGenBefore] {
+		p.genBefore.Store(c.genBefore)
+	}
+	if m.raised[partGen] = c.gen > old.gen; m.raised[partGen] {
+		p.gen.Store(c.gen)
+	}
+	return m
+}
+
+// lateBy is how long, in seconds, a few expired entries may stay when rebuilding their
+// shard is not worth it yet.
+const lateBy = 60
+
+// sweep drops the entries of one shard whose until is below limit. Unless all is set it
+// leaves a few of them for later.
+func (ix *index) sweep(n int, limit int64, all bool) int {
+	sh := &ix.shards[n]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	t := ix.tables[n].Load()
+	if t == nil || int64(sh.earliest) >= limit {
+		return 0
+	}
+	dead, oldest, earliest := 0, uint32(math.MaxUint32), uint32(math.MaxUint32)
+	t.each(func(_ int, _, meta uint64) {
+		until := uint32(meta)
+		if expired(meta, limit) {
+			dead++
+			oldest = min(oldest, until)
+		} else {
+			earliest = min(earliest, until)
+		}
+	})
+	if dead > 0 && !all && dead*16 < t.used && int64(oldest)+lateBy >= limit {
+		sh.earliest = oldest
+		return 0
+	}
+	sh.earliest = earliest
+	switch {
+	case dead == 0:
+		return 0
+	case dead == t.used:
+		ix.tables[n].Store(nil)
+	default:
+		ix.tables[n].Store(t.rebuild(t.used-dead, limit))
+	}
+	ix.count.Add(-int64(dead))
+	return dead
+}
+
+func (ix *index) bytes() int64 {
+	var n int64
+	for i := range ix.tables {
+		if t := ix.tables[i].Load(); t != nil {
+			n += t.bytes()
+		}
+	}
+	return n
+}

@@ -1,0 +1,50 @@
+package cache
+
+// Claims are the parts of a verified token that statements can name. Empty strings
+// mean that the token does not carry the claim.
+type Claims struct {
+	Issuer, ID, Session, Subject, Client, KeyID string
+
+	IssuedAt    int64 // iat, Unix seconds, rounded down
+	HasIssuedAt bool  // a token without iat is covered by every cutoff
+	Gen         uint64
+	HasGen      bool
+}
+
+// Ref is what Check needs to know about one token: its keys, hashed. Compute it once
+// with Denylist.Ref and keep it with the verified claims; it stays right whatever is
+// applied later. It belongs to the denylist that made it: any other one denies it.
+type Ref struct {
+	hash   [scopes]uint64
+	keys   [scopes]string // for the second hash, which only a hit needs
+	issuer string
+	list   uint64 // identity of the denylist
+	iat    int64
+	gen    uint64
+	has    uint8 // bit s: the token carries a key of scope s
+	hasIat bool
+	hasGen bool
+}
+
+// Ref hashes the keys of a token. It allocates nothing.
+func (d *Denylist) Ref(c Claims) Ref {
+	r := Ref{issuer: c.Issuer, iat: c.IssuedAt, gen: c.Gen, hasIat: c.HasIssuedAt, hasGen: c.HasGen}
+	if d == nil {
+		return r
+	}
+	r.list = d.id
+	if c.Issuer == "" {
+		return r // no statement can name it
+	}
+	r.keys = [scopes]string{Token: c.ID, Session: c.Session, Subject: c.Subject, Client: c.Client, Key: c.KeyID}
+	ih := d.hash.issuerHash(c.Issuer)
+	for s := Token; s < Issuer; s++ {
+		if r.keys[s] != "" {
+			r.has |= 1 << s
+			r.hash[s] = d.hash.first(s, ih, c.Issuer, r.keys[s])
+		}
+	}
+	r.has |= 1 << Issuer
+	r.hash[Issuer] = d.hash.first(Issuer, ih, c.Issuer, "")
+	return r
+}

@@ -1,0 +1,167 @@
+package cache
+
+import (
+	"math/bits"
+	"sync/atomic"
+)
+
+// A table is an open-addressing hash table that readers use without a lock while one
+// writer adds to it. Slots come in groups of eight; a group's eight tags (one byte of
+// the hash each, 0 = free) share a word, so that a miss reads one cache line. Nothing is
+// ever taken out or moved: growth and expiry build a new table. It holds no pointers
+// into the heap beyond its three arrays, so the garbage collector does not scan it.
+type table struct {
+	mask  uint64 // number of groups - 1
+	tags  []atomic.Uint64
+	slots []slot
+	pins  []pin // parallel to slots; nil if the scope has no cutoffs
+	used  int   // the writer's
+}
+
+// slot is one entry: the first hash, then 32 bits of the second one and until.
+type slot struct {
+	hash atomic.Uint64
+	meta atomic.Uint64
+}
+
+const (
+	groupSize = 8
+	lowBits   = 0x0101010101010101
+	highBits  = 0x8080808080808080
+
+	// untilMax stands for every later time: such an entry never expires.
+	untilMax = 1<<32 - 1
+)
+
+func pack(second, until uint32) uint64 { return uint64(second)<<32 | uint64(until) }
+
+// newTable makes a table with room for n entries at a load of at most 3/4.
+func newTable(n int, pinned bool) *table {
+	groups := 1
+	for groups*groupSize*3 < n*4 {
+		groups *= 2
+	}
+	t := &table{
+		mask:  uint64(groups - 1),
+		tags:  make([]atomic.Uint64, groups),
+		slots: make([]slot, groups*groupSize),
+	}
+	if pinned {
+		t.pins = make([]pin, groups*groupSize)
+	}
+	return t
+}
+
+func (t *table) full() bool { return (t.used+1)*4 > len(t.slots)*3 }
+
+func (t *table) bytes() int64 {
+	return int64(len(t.tags)*8 + len(t.slots)*16 + len(t.pins)*24)
+}
+
+// tagOf takes bits that choose neither the shard nor the group; 0 means free.
+func tagOf(h uint64) uint64 {
+	if tag := h >> 48 & 0xff; tag != 0 {
+		return tag
+	}
+	return 1
+}
+
+// zeroBytes marks the zero bytes of w. Bytes above the lowest one marked may be marked
+// wrongly, so a mark is a hint, while no mark at all is certain.
+func zeroBytes(w uint64) uint64 { return (w - lowBits) &^ w & highBits }
+
+// has reports whether some slot carries the first hash. Nearly always the answer is no
+// and costs one load.
+func (t *table) has(h uint64) bool {
+	want := tagOf(h) * lowBits
+	for g := h & t.mask; ; g = (g + 1) & t.mask {
+		w := t.tags[g].Load()
+		for m := zeroBytes(w ^ want); m != 0; m &= m - 1 {
+			if t.slots[g*groupSize+uint64(bits.TrailingZeros64(m)>>3)].hash.Load() == h {
+				return true
+			}
+		}
+		if zeroBytes(w) != 0 {
+			return false
+		}
+	}
+}
+
+// find returns the position of the entry with both hashes, or -1.
+func (t *table) find(h uint64, second uint32) int {
+	want := tagOf(h) * lowBits
+	for g := h & t.mask; ; g = (g + 1) & t.mask {
+		w := t.tags[g].Load()
+		for m := zeroBytes(w ^ want); m != 0; m &= m - 1 {
+			at := bits.TrailingZeros64(m) &^ 7
+			if w>>at&0xff != tagOf(h) {
+				continue // wrongly marked
+			}
+			i := g*groupSize + uint64(at>>3)
+			if s := &t.slots[i]; s.hash.Load() == h && uint32(s.meta.Load()>>32) == second {
+				return int(i)
+			}
+		}
+		if zeroBytes(w) != 0 {
+			return -1
+		}
+	}
+}
+
+// insert adds an entry that is not there. The caller holds the shard and has made room.
+// The tag is published last: whoever sees it sees the rest.
+func (t *table) insert(h, meta uint64, c cutoff) {
+	for g := h & t.mask; ; g = (g + 1) & t.mask {
+		w := t.tags[g].Load()
+		free := zeroBytes(w)
+		if free == 0 {
+			continue
+		}
+		at := uint64(bits.TrailingZeros64(free) >> 3)
+		i := g*groupSize + at
+		if t.pins != nil {
+			t.pins[i].store(c)
+		}
+		t.slots[i].meta.Store(meta)
+		t.slots[i].hash.Store(h)
+		t.tags[g].Store(w | tagOf(h)<<(at*8))
+		t.used++
+		return
+	}
+}
+
+// each calls f for every entry with its position. The caller holds the shard.
+func (t *table) each(f func(i int, h, meta uint64)) {
+	for g := range t.tags {
+		w := t.tags[g].Load()
+		for at := 0; w != 0; at++ {
+			if w&0xff != 0 {
+				s := &t.slots[g*groupSize+at]
+				f(g*groupSize+at, s.hash.Load(), s.meta.Load())
+			}
+			w >>= 8
+		}
+	}
+}
+
+// rebuild copies the entries whose until is not below limit into a new table with room
+// for as many and one more.
+func (t *table) rebuild(n int, limit int64) *table {
+	next := newTable(n+1, t.pins != nil)
+	t.each(func(i int, h, meta uint64) {
+		if expired(meta, limit) {
+			return
+		}
+		c := cutoff{before: none, genBefore: none}
+		if t.pins != nil {
+			c = t.pins[i].load()
+		}
+		next.insert(h, meta, c)
+	})
+	return next
+}
+
+func expired(meta uint64, limit int64) bool {
+	until := uint32(meta)
+	return until != untilMax && int64(until) < limit
+}
