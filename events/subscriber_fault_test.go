@@ -1,0 +1,271 @@
+package events_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/quash-auth/quash/events"
+	"github.com/quash-auth/quash/internal/natstest"
+)
+
+// TestPeerBug20_ServerKilledAndRestarted: SIGKILL right after acknowledgements,
+// several times; followers heal without help and miss nothing, and are not deaf
+// afterwards.
+func TestPeerBug20_ServerKilledAndRestarted(t *testing.T) {
+	t.Parallel()
+	srv := natstest.StartProcess(t, t.TempDir(), 0)
+	nc, err := events.Connect(events.ConnectConfig{URL: srv.URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	ensure(t, nc)
+	a, b := follow(t, srv.URL()), follow(t, srv.URL())
+	a.fresh(t)
+	b.fresh(t)
+	l := startLedger(t, srv.URL(), "k")
+	for range 3 {
+		l.grows(t, 50)
+		srv.Kill()
+		srv.Restart(t)
+	}
+	l.grows(t, 50)
+	l.check(t, a, b)
+	late := follow(t, srv.URL())
+	l.check(t, late)
+	for _, f := range []*followerUnderTest{a, b} {
+		if f.Status().Rewinds != 0 {
+			t.Errorf("a plain restart looked like another stream: %+v", f.Status())
+		}
+	}
+}
+
+// TestServerFrozen: a stopped server acknowledges nothing and sends nothing; the
+// view ages meanwhile and heals.
+func TestServerFrozen(t *testing.T) {
+	t.Parallel()
+	srv := natstest.StartProcess(t, t.TempDir(), 0)
+	nc, err := events.Connect(events.ConnectConfig{URL: srv.URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	ensure(t, nc)
+	f := follow(t, srv.URL())
+	f.fresh(t)
+	l := startLedger(t, srv.URL(), "k")
+	l.grows(t, 50)
+	srv.Pause()
+	eventually(t, "the view grows stale", func() bool { return f.Freshness(time.Now()).Staleness > 2*time.Second })
+	srv.Resume()
+	l.grows(t, 50)
+	l.check(t, f)
+}
+
+// TestStreamRecreated: deleted and recreated under the follower while
+// statements flow. The stock ordered consumer loses hundreds here.
+func TestStreamRecreated(t *testing.T) {
+	t.Parallel()
+	srv := natstest.Start(t)
+	nc := srv.Connect(t)
+	js := ensure(t, nc)
+	f := follow(t, srv.URL())
+	f.fresh(t)
+	l := startLedger(t, srv.URL(), "k")
+	for range 3 {
+		l.grows(t, 100)
+		if err := js.DeleteStream(t.Context(), events.StreamName); err != nil {
+			t.Fatal(err)
+		}
+		ensure(t, nc)
+	}
+	l.grows(t, 100)
+	l.check(t, f)
+	if f.Status().Rewinds == 0 {
+		t.Error("the recreated stream was not noticed")
+	}
+}
+
+// TestPurgeIsRefused: nobody empties the stream by accident, and trying harms
+// nothing.
+func TestPurgeIsRefused(t *testing.T) {
+	t.Parallel()
+	srv := natstest.Start(t)
+	nc := srv.Connect(t)
+	js := ensure(t, nc)
+	f := follow(t, srv.URL())
+	l := startLedger(t, srv.URL(), "k")
+	l.grows(t, 20)
+	stream, err := js.Stream(t.Context(), events.StreamName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Purge(t.Context()); err == nil {
+		t.Error("the stream was purged")
+	}
+	if err := stream.DeleteMsg(t.Context(), 1); err == nil {
+		t.Error("a message was deleted")
+	}
+	l.grows(t, 20)
+	l.check(t, f, follow(t, srv.URL()))
+}
+
+// TestLayoutThatPromisesLessIsNotFollowed: a stream that could drop living
+// statements is named, field by field, and the node does not become ready.
+func TestLayoutThatPromisesLessIsNotFollowed(t *testing.T) {
+	t.Parallel()
+	srv := natstest.Start(t)
+	js, err := jetstream.New(srv.Connect(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := events.Layout{}.StreamConfig()
+	cfg.DenyPurge = false
+	if _, err := js.CreateStream(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	f := follow(t, srv.URL())
+	eventually(t, "the difference is reported", func() bool { return strings.Contains(strings.ToLower(f.Status().LastError), "purge") })
+	if f.Freshness(time.Now()).Synced {
+		t.Error("synced with a stream that can be purged")
+	}
+}
+
+// TestStoreWiped: the server comes back with an empty disk and a new stream.
+func TestStoreWiped(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	srv := natstest.StartProcess(t, dir, 0)
+	nc, err := events.Connect(events.ConnectConfig{URL: srv.URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	ensure(t, nc)
+	f := follow(t, srv.URL())
+	f.fresh(t)
+	l := startLedger(t, srv.URL(), "k")
+	l.grows(t, 100)
+	srv.Kill()
+	wipe(t, dir)
+	srv.Restart(t)
+	ensure(t, nc)
+	l.grows(t, 100)
+	l.check(t, f)
+}
+
+// TestStoreRestoredFromAnOlderCopy: the stream goes back in time while the node
+// is away, and its sequences overtake the node's before it returns.
+func TestStoreRestoredFromAnOlderCopy(t *testing.T) {
+	t.Parallel()
+	dir, copied := t.TempDir(), t.TempDir()
+	srv := natstest.StartProcess(t, dir, 0)
+	nc, err := events.Connect(events.ConnectConfig{URL: srv.URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	ensure(t, nc)
+	f := follow(t, srv.URL())
+	f.fresh(t)
+	l := startLedger(t, srv.URL(), "k")
+	l.grows(t, 100)
+	srv.Kill()
+	if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	srv.Restart(t)
+	l.grows(t, 200)
+	f.fresh(t)
+	before := f.Status().Sequence
+	srv.Kill()
+	wipe(t, dir)
+	if err := os.CopyFS(dir, os.DirFS(copied)); err != nil {
+		t.Fatal(err)
+	}
+	srv.Restart(t)
+	l.grows(t, 400)
+	l.check(t, f)
+	if got := f.Status().Sequence; got <= before {
+		t.Errorf("the restored stream did not overtake (%d after %d): the test lost its point", got, before)
+	}
+}
+
+// TestQuorumLost: two of three servers gone. The third answers on and stores
+// nothing: the node must grow stale although it is connected.
+func TestQuorumLost(t *testing.T) {
+	t.Parallel()
+	c := natstest.StartCluster(t, 3)
+	nc := c.Servers[0].Connect(t)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a replicated stream", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		_, err := events.EnsureStream(ctx, js, events.Layout{Replicas: 3})
+		return err == nil
+	})
+	f := follow(t, c.Servers[0].URL())
+	f.fresh(t)
+	l := startLedger(t, c.URL(), "k")
+	l.grows(t, 50)
+	c.Servers[1].Stop()
+	c.Servers[2].Stop()
+	eventually(t, "stale while connected", func() bool {
+		return f.Freshness(time.Now()).Staleness > 2*time.Second && f.Status().Connected
+	})
+	c.Servers[1].Restart(t)
+	c.Servers[2].Restart(t)
+	l.grows(t, 50)
+	l.check(t, f)
+}
+
+// TestLeaderChanges: the leader of a replicated stream is stopped and comes
+// back, while statements flow.
+func TestLeaderChanges(t *testing.T) {
+	t.Parallel()
+	c := natstest.StartCluster(t, 3)
+	nc := c.Servers[0].Connect(t)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a replicated stream", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		_, err := events.EnsureStream(ctx, js, events.Layout{Replicas: 3})
+		return err == nil
+	})
+	a, b := follow(t, c.URL()), follow(t, c.URL())
+	a.fresh(t)
+	l := startLedger(t, c.URL(), "k")
+	for range 2 {
+		l.grows(t, 50)
+		s := c.Leader(events.StreamName)
+		s.Stop()
+		l.grows(t, 20)
+		s.Restart(t)
+	}
+	l.check(t, a, b)
+}
+
+func wipe(t testing.TB, dir string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

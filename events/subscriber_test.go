@@ -1,0 +1,406 @@
+package events_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/quash-auth/quash/events"
+	"github.com/quash-auth/quash/internal/natstest"
+)
+
+func publisher(t testing.TB, nc *nats.Conn) *events.Publisher {
+	t.Helper()
+	p, err := events.NewPublisher(events.PublisherConfig{Conn: nc})
+	if err != nil {
+		t.Fatalf("NewPublisher: %v", err)
+	}
+	return p
+}
+
+func publish(t testing.TB, p *events.Publisher, r events.Revocation) events.Ack {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	ack, err := p.Publish(ctx, r)
+	if err != nil {
+		t.Fatalf("publish: %v", err)
+	}
+	return ack
+}
+
+// TestPeerBug14_AllEntriesAfterRestart: a gateway that received one of many
+// entries after its restart. Here a node that starts late has every one.
+func TestPeerBug14_AllEntriesAfterRestart(t *testing.T) {
+	t.Parallel()
+	srv := natstest.Start(t)
+	nc := srv.Connect(t)
+	ensure(t, nc)
+	p := publisher(t, nc)
+	const n = 3000
+	rs := make([]events.Revocation, n)
+	for i := range rs {
+		rs[i] = sessionRevocation(fmt.Sprintf("s%d", i))
+	}
+	if _, err := p.PublishAll(t.Context(), rs, nil); err != nil {
+		t.Fatalf("PublishAll: %v", err)
+	}
+	f := follow(t, srv.URL())
+	f.fresh(t)
+	if got := len(f.copy()); got != n {
+		t.Errorf("%d of %d statements applied", got, n)
+	}
+	// And again after a restart of server and node.
+	srv.Restart(t)
+	g := follow(t, srv.URL())
+	g.fresh(t)
+	f.fresh(t)
+	if got := len(g.copy()); got != n {
+		t.Errorf("after the restart: %d of %d statements applied", got, n)
+	}
+}
+
+// TestNotSyncedBeforeEverythingIsApplied: Synced may not be claimed while a
+// stored statement is missing.
+func TestNotSyncedBeforeEverythingIsApplied(t *testing.T) {
+	t.Parallel()
+	srv := natstest.Start(t)
+	nc := srv.Connect(t)
+	ensure(t, nc)
+	publish(t, publisher(t, nc), sessionRevocation("old"))
+	st := &state{keys: make(map[string]uint64), fail: errApply}
+	conn := srv.Connect(t)
+	s, err := events.NewSubscriber(events.SubscriberConfig{Conn: conn, BeaconInterval: 50 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx, st.apply) }()
+	// Beacons flow and the statement cannot be applied.
+	eventually(t, "several failed catch-ups", func() bool { s := s.Status(); return s.CatchUps > 3 && s.Beacons > 3 })
+	if f := s.Freshness(time.Now()); f.Synced {
+		t.Errorf("synced without the stored statement: %+v", f)
+	}
+	if s.Status().LastError == "" {
+		t.Error("no reason in the status")
+	}
+	st.setFail(nil)
+	eventually(t, "synced", func() bool { return s.Freshness(time.Now()).Synced })
+	if !st.has("old") {
+		t.Error("synced without the stored statement")
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("Run: %v", err)
+	}
+}
+
+// TestApplyFailureKeepsTheSequence: statements that could not be applied come
+// again, and the node's view ages meanwhile.
+func TestApplyFailureKeepsTheSequence(t *testing.T) {
+	t.Parallel()
+	srv := natstest.Start(t)
+	nc := srv.Connect(t)
+	ensure(t, nc)
+	p := publisher(t, nc)
+	f := follow(t, srv.URL())
+	f.fresh(t)
+	f.setFail(errApply)
+	ack := publish(t, p, sessionRevocation("a"))
+	eventually(t, "the failure shows", func() bool { return f.Status().LastError != "" })
+	if got := f.Status().Sequence; got >= ack.Sequence {
+		t.Errorf("sequence %d although %d was not applied", got, ack.Sequence)
+	}
+	wctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := f.WaitApplied(wctx, ack.Sequence); err == nil {
+		t.Error("WaitApplied says applied")
+	}
+	f.setFail(nil)
+	if err := f.WaitApplied(t.Context(), ack.Sequence); err != nil {
+		t.Errorf("WaitApplied: %v", err)
+	}
+	if !f.has("a") {
+		t.Error("applied by sequence, missing in fact")
+	}
+}
+
+// TestServerStartsAfterTheNode: the node waits for a server, then for a stream,
+// and says what is missing.
+func TestServerStartsAfterTheNode(t *testing.T) {
+	t.Parallel()
+	srv := natstest.Start(t)
+	srv.Stop()
+	f := follow(t, srv.URL())
+	eventually(t, "the reason", func() bool { return f.Status().LastError != "" })
+	if f.Freshness(time.Now()).Synced {
+		t.Error("synced without a server")
+	}
+	srv.Restart(t)
+	nc := srv.Connect(t)
+	eventually(t, "the missing stream is named", func() bool {
+		return f.Status().Connected && f.Status().LastError != "" && f.Status().Created.IsZero()
+	})
+	ensure(t, nc)
+	publish(t, publisher(t, nc), sessionRevocation("x"))
+	f.fresh(t)
+	if !f.has("x") {
+		t.Error("statement missing")
+	}
+}
+
+// TestPeerBug06_LateBatchIsNotMissed: peers that poll by wall clock miss what
+// was decided earlier and stored later. Sequences do not care when something
+// was decided.
+func TestPeerBug06_LateBatchIsNotMissed(t *testing.T) {
+	t.Parallel()
+	srv := natstest.Start(t)
+	nc := srv.Connect(t)
+	ensure(t, nc)
+	f := follow(t, srv.URL())
+	f.fresh(t)
+	r := sessionRevocation("late")
+	r.At = time.Now().Add(-20 * time.Minute)
+	ack := publish(t, publisher(t, nc), r)
+	if err := f.WaitApplied(t.Context(), ack.Sequence); err != nil {
+		t.Fatal(err)
+	}
+	if !f.has("late") {
+		t.Error("missed")
+	}
+}
+
+// TestPeerBug15_EveryNodeHasEveryEvent: one of two nodes loses its connection
+// while statements are published; both end with all of them.
+func TestPeerBug15_EveryNodeHasEveryEvent(t *testing.T) {
+	t.Parallel()
+	srv := natstest.Start(t)
+	ensure(t, srv.Connect(t))
+	a, b := follow(t, srv.URL()), follow(t, srv.URL())
+	a.fresh(t)
+	b.fresh(t)
+	l := startLedger(t, srv.URL(), "k")
+	for range 5 {
+		l.grows(t, 20)
+		if err := b.nc.ForceReconnect(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.grows(t, 20)
+	l.check(t, a, b)
+}
+
+// TestPeerBug21_NoConsumerLeaks: nodes that reconnect many times leave no
+// consumer behind.
+func TestPeerBug21_NoConsumerLeaks(t *testing.T) {
+	t.Parallel()
+	srv := natstest.Start(t)
+	nc := srv.Connect(t)
+	js := ensure(t, nc)
+	p := publisher(t, nc)
+	var fs []*followerUnderTest
+	for range 10 {
+		fs = append(fs, follow(t, srv.URL()))
+	}
+	for i := range 20 {
+		for _, f := range fs {
+			f.fresh(t)
+			if err := f.nc.ForceReconnect(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		publish(t, p, sessionRevocation(fmt.Sprintf("s%d", i)))
+	}
+	for _, f := range fs {
+		f.fresh(t)
+	}
+	stream, err := js.Stream(t.Context(), events.StreamName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "all readers are gone", func() bool {
+		info, err := stream.Info(t.Context())
+		return err == nil && info.State.Consumers == 0
+	})
+}
+
+// TestConsumerDeletedWhileReading: somebody deletes the reader under a
+// catch-up; it is made again and nothing is lost.
+func TestConsumerDeletedWhileReading(t *testing.T) {
+	t.Parallel()
+	srv := natstest.Start(t)
+	nc := srv.Connect(t)
+	js := ensure(t, nc)
+	p := publisher(t, nc)
+	const n = 20_000
+	rs := make([]events.Revocation, n)
+	for i := range rs {
+		rs[i] = sessionRevocation(fmt.Sprintf("s%d", i))
+	}
+	if _, err := p.PublishAll(t.Context(), rs, nil); err != nil {
+		t.Fatal(err)
+	}
+	f := follow(t, srv.URL(), func(c *events.SubscriberConfig) { c.CatchUpBatch = 10 })
+	stream, err := js.Stream(t.Context(), events.StreamName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	deleted := false
+	eventually(t, "a reader was deleted, or reading ended", func() bool {
+		for name := range stream.ConsumerNames(t.Context()).Name() {
+			if stream.DeleteConsumer(t.Context(), name) == nil {
+				deleted = true
+			}
+		}
+		return deleted || f.Status().Synced
+	})
+	if !deleted {
+		t.Fatal("the catch-up was over before its consumer could be deleted: make it longer")
+	}
+	f.fresh(t)
+	if got := len(f.copy()); got != n {
+		t.Errorf("%d of %d statements applied", got, n)
+	}
+}
+
+// TestUndecodableEventIsCountedOnce: what this version cannot read shows in the
+// status, once per event, however often it is read, and stops nothing.
+func TestUndecodableEventIsCountedOnce(t *testing.T) {
+	t.Parallel()
+	srv := natstest.Start(t)
+	nc := srv.Connect(t)
+	js := ensure(t, nc)
+	f := follow(t, srv.URL())
+	f.fresh(t)
+	for _, body := range []string{`{"v":99}`, `not json`, ``} {
+		if _, err := js.PublishMsg(t.Context(), &nats.Msg{Subject: events.SubjectRevoked + ".session", Data: []byte(body)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ack := publish(t, publisher(t, nc), sessionRevocation("good"))
+	if err := f.WaitApplied(t.Context(), ack.Sequence); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.Status().Undecodable; got != 3 {
+		t.Errorf("undecodable %d, want 3", got)
+	}
+	if err := f.nc.ForceReconnect(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "read again", func() bool { return f.Status().Reconnects > 0 })
+	f.fresh(t)
+	if got := f.Status().Undecodable; got != 3 {
+		t.Errorf("undecodable %d after reading again, want 3", got)
+	}
+	if !f.has("good") {
+		t.Error("the good statement is missing")
+	}
+}
+
+// TestForgedLiveMessagesSayNothing: whoever can publish to the live subject
+// cannot make a node believe it is complete.
+func TestForgedLiveMessagesSayNothing(t *testing.T) {
+	t.Parallel()
+	srv := natstest.Start(t)
+	nc := srv.Connect(t)
+	ensure(t, nc)
+	f := follow(t, srv.URL())
+	f.fresh(t)
+	if err := nc.Publish("quash.live.session-revoked.session", []byte(`{"v":1}`)); err != nil {
+		t.Fatal(err)
+	}
+	f.fresh(t)
+	if got := f.Status(); got.Undecodable != 0 || got.Gaps != 0 || got.Rewinds != 0 {
+		t.Errorf("a message without the server's headers was taken: %+v", got)
+	}
+}
+
+// TestBeaconsAreShared: many nodes, one beacon an interval: nodes suppress each
+// other and the server drops what is still sent twice.
+func TestBeaconsAreShared(t *testing.T) {
+	t.Parallel()
+	srv := natstest.Start(t)
+	nc := srv.Connect(t)
+	js := ensure(t, nc)
+	const nodes = 12
+	var fs []*followerUnderTest
+	for range nodes {
+		fs = append(fs, follow(t, srv.URL()))
+	}
+	for _, f := range fs {
+		f.fresh(t)
+	}
+	stream, err := js.Stream(t.Context(), events.StreamName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := stream.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := func() (n uint64) {
+		for _, f := range fs {
+			n += f.Status().BeaconsSent
+		}
+		return n
+	}
+	from := sent()
+	var after *jetstream.StreamInfo
+	eventually(t, "20 beacons stored", func() bool {
+		after, err = stream.Info(t.Context())
+		return err == nil && after.State.LastSeq >= before.State.LastSeq+20
+	})
+	stored := after.State.LastSeq - before.State.LastSeq
+	if got := sent() - from; got > stored*nodes/2 {
+		t.Errorf("%d nodes sent %d beacons for %d stored: they do not suppress each other", nodes, got, stored)
+	}
+}
+
+// TestSilentFollowerDependsOnOthers: without anybody's beacons a node does not
+// become synced on a quiet stream; with another node's it does.
+func TestSilentFollowerDependsOnOthers(t *testing.T) {
+	t.Parallel()
+	srv := natstest.Start(t)
+	ensure(t, srv.Connect(t))
+	f := follow(t, srv.URL(), func(c *events.SubscriberConfig) { c.Silent = true })
+	eventually(t, "the stored part was read", func() bool { return !f.Status().Created.IsZero() })
+	if f.Freshness(time.Now()).Synced {
+		t.Error("synced without any evidence")
+	}
+	follow(t, srv.URL())
+	f.fresh(t)
+}
+
+func TestSubscriberConfig(t *testing.T) {
+	t.Parallel()
+	nc := natstest.Start(t).Connect(t)
+	for name, c := range map[string]events.SubscriberConfig{
+		"no connection":     {},
+		"negative interval": {Conn: nc, BeaconInterval: -1},
+		"tiny interval":     {Conn: nc, BeaconInterval: time.Microsecond},
+		"negative batch":    {Conn: nc, CatchUpBatch: -1},
+		"huge batch":        {Conn: nc, CatchUpBatch: 1 << 20},
+	} {
+		if _, err := events.NewSubscriber(c); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+// TestRunTwice: a second Run of the same Subscriber is refused, the first goes on.
+func TestRunTwice(t *testing.T) {
+	t.Parallel()
+	srv := natstest.Start(t)
+	ensure(t, srv.Connect(t))
+	f := follow(t, srv.URL())
+	f.fresh(t)
+	if err := f.Run(t.Context(), f.apply); err == nil {
+		t.Error("a second Run was accepted")
+	}
+	f.fresh(t)
+}
