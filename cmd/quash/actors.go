@@ -40,13 +40,15 @@ func addRun(g *run.Group, f func(context.Context) error) {
 
 // addDrain says "not ready" first and waits, so that load balancers take their
 // traffic elsewhere before the server stops accepting.
-func addDrain(g *run.Group, d *draining, wait time.Duration) {
+func addDrain(g *run.Group, wait time.Duration, ds ...*draining) {
 	stop := make(chan struct{})
 	g.Add(func() error {
 		<-stop
 		return nil
 	}, func(error) {
-		d.on.Store(true)
+		for _, d := range ds {
+			d.on.Store(true)
+		}
 		if wait > 0 {
 			time.Sleep(wait)
 		}

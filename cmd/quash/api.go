@@ -12,7 +12,7 @@ import (
 
 const (
 	defaultAudience = "api"
-	demoClientID    = "demo"
+	demoClientID    = "quash" // the issuer's default public client
 )
 
 // apiCmd is "quash api".
@@ -97,15 +97,24 @@ func (c *apiCmd) Run(p *program) error {
 	node, err := newAPINode(conn, cfg, log)
 	if err != nil {
 		closeAll(listener)
-		return &usageError{problem: err.Error()} // New only looks at the configuration
+		return &usageError{problem: inFlags(err)} // New only looks at the configuration
 	}
 	defer node.close()
 	fmt.Fprintf(p.stdout, "api: http://%s/secure\n", reachable(listener.Addr().String()))
 
 	var g run.Group
-	addDrain(&g, &node.draining, c.Drain)
+	addDrain(&g, c.Drain, &node.draining)
 	addHTTP(&g, listener, node.handler, log)
-	addRun(&g, node.verifier.Run)
+	addRun(&g, node.run)
 	addSignals(&g)
 	return runGroup(&g)
+}
+
+// inFlags names the flag where the verifier's error names a field.
+func inFlags(err error) string {
+	return strings.NewReplacer(
+		"Issuers[0].Issuer", "--issuer", "Issuers[0].Audience", "--audience", "Issuers[0].Algorithms", "--alg",
+		"Issuers[0].JWKSURL", "--jwks", "Issuers[0].JWKSFile", "--jwks", "Issuers[0].AllowHTTP", "--insecure-http-jwks",
+		"MaxTokenLife", "--max-token-life", "MaxStaleness", "--max-staleness",
+	).Replace(err.Error())
 }

@@ -72,6 +72,14 @@ func (e *embedded) url() string { return "nats://" + reachable(e.srv.Addr().Stri
 // address is HOST:PORT, for a restart on the same port.
 func (e *embedded) address() string { return e.srv.Addr().String() }
 
+// run keeps the server until ctx ends, and then stops it.
+func (e *embedded) run(ctx context.Context) error {
+	<-ctx.Done()
+	e.stop()
+	return nil
+}
+
+// stop flushes and closes the stores. It may be called again.
 func (e *embedded) stop() {
 	e.srv.Shutdown()
 	e.srv.WaitForShutdown()

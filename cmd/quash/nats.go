@@ -23,6 +23,8 @@ const (
 // natsFlags are the usual ways to reach a NATS server, the same for every command.
 type natsFlags struct {
 	NATS      string `name:"nats" default:"${default_nats}" placeholder:"URL" help:"NATS server, or several separated by commas (${default})."`
+	NATSUser  string `name:"nats-user" placeholder:"NAME" help:"NATS user."`
+	NATSPass  string `name:"nats-password" placeholder:"PASSWORD" help:"Password of the NATS user; better given as $$QUASH_NATS_PASSWORD, which other users of this machine do not see."`
 	NATSCreds string `name:"nats-creds" placeholder:"FILE" help:"NATS credentials file (a JWT and its seed)."`
 	NATSNKey  string `name:"nats-nkey" placeholder:"FILE" help:"File with a NATS nkey seed."`
 	NATSCA    string `name:"nats-ca" placeholder:"FILE" help:"Certificate authority of the NATS server, PEM."`
@@ -37,6 +39,8 @@ func (f *natsFlags) connect(name string, log *slog.Logger) (*nats.Conn, error) {
 	nc, err := events.Connect(events.ConnectConfig{
 		URL:         f.NATS,
 		Name:        name,
+		User:        f.NATSUser,
+		Password:    f.NATSPass,
 		CredsFile:   f.NATSCreds,
 		NKeyFile:    f.NATSNKey,
 		CAFile:      f.NATSCA,
@@ -154,17 +158,4 @@ func closedReason(nc *nats.Conn) error {
 		return err
 	}
 	return errors.New("connection closed")
-}
-
-// hint adds what the user of a one-shot command can do about an error of events.
-func hint(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, events.ErrLayout):
-		return fmt.Errorf("%w; compare with quash stream check", err)
-	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%w: NATS did not answer in time; is JetStream enabled, and does the stream exist (quash stream check)?", err)
-	}
-	return err
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -53,8 +54,17 @@ func newAPINode(conn *nats.Conn, cfg verifier.Config, log *slog.Logger) (*apiNod
 	return n, nil
 }
 
-// close is for after the verifier's Run has returned.
-func (n *apiNode) close() { n.conn.Close() }
+// run follows the stream until ctx ends, and closes the connection.
+func (n *apiNode) run(ctx context.Context) error {
+	defer n.close()
+	return n.verifier.Run(ctx)
+}
+
+// close is for after Run has returned, or if it never ran. It may be called again.
+func (n *apiNode) close() {
+	_ = n.verifier.Close() // releases memory only
+	n.conn.Close()
+}
 
 // echoClaims answers with the claims of the verified token.
 func echoClaims(w http.ResponseWriter, r *http.Request) {

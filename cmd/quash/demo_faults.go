@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+)
+
+// stepRestart rebuilds a node while a thief hammers it with revoked tokens.
+func stepRestart(ctx context.Context, d *demo) (found, error) {
+	m := d.world.members[0]
+	thief := startThief(m.url(), d.revoked)
+	began := time.Now()
+	if err := m.stop(); err != nil {
+		return found{}, errors.Join(err, thief.task.stop())
+	}
+	if err := m.start(); err != nil {
+		return found{}, errors.Join(err, thief.task.stop())
+	}
+	err := poll(ctx, func() error {
+		a, err := d.client.get(ctx, m.url(), d.latest.Access)
+		if err == nil && a.status != http.StatusOK {
+			err = fmt.Errorf("%s answered %d: %s", m.name, a.status, a.text())
+		}
+		return err
+	})
+	took := time.Since(began)
+	if err == nil {
+		err = d.everyNode(ctx, d.revoked[0], http.StatusUnauthorized)
+	}
+	if err := errors.Join(err, thief.task.stop()); err != nil {
+		return found{}, err
+	}
+	if thief.accepted > 0 {
+		return found{}, fmt.Errorf("%d calls with revoked tokens were accepted", thief.accepted)
+	}
+	if thief.refused+thief.unready == 0 {
+		return found{}, errors.New("no call reached the node, so nothing was proven")
+	}
+	return found{fmt.Sprintf("%d revoked calls: 0 accepted, %d × 401, %d × 503, %d not connected", thief.calls, thief.refused, thief.unready, thief.down), took}, nil
+}
+
+// thief calls one node with revoked tokens, each time on a new connection.
+type thief struct {
+	task                                    *task
+	calls, accepted, refused, unready, down int
+}
+
+func startThief(url string, tokens []string) *thief {
+	t := &thief{}
+	c := &client{http: &http.Client{
+		Timeout:   2 * time.Second,
+		Transport: &http.Transport{DisableKeepAlives: true, DialContext: (&net.Dialer{Timeout: time.Second}).DialContext},
+	}}
+	t.task = start(func(ctx context.Context) error {
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for ctx.Err() == nil {
+			a, err := c.get(context.Background(), url, tokens[t.calls%len(tokens)])
+			t.calls++
+			switch {
+			case err != nil:
+				t.down++
+			case a.status == http.StatusUnauthorized:
+				t.refused++
+			case a.status == http.StatusServiceUnavailable:
+				t.unready++
+			default:
+				t.accepted++ // anything else is a surprise, and none may happen
+			}
+			select {
+			case <-ctx.Done():
+			case <-tick.C:
+			}
+		}
+		return nil
+	})
+	return t
+}
+
+func stepOutage(ctx context.Context, d *demo) (found, error) {
+	d.world.nats.stop()
+	began := time.Now()
+	if err := d.everyNode(ctx, d.latest.Access, http.StatusOK); err != nil {
+		return found{}, fmt.Errorf("right after NATS stopped: %w", err)
+	}
+	if err := d.everyNode(ctx, d.revoked[0], http.StatusUnauthorized); err != nil {
+		return found{}, fmt.Errorf("right after NATS stopped: %w", err)
+	}
+	limited, cancel := context.WithTimeout(ctx, d.world.maxStaleness+10*time.Second)
+	defer cancel()
+	if err := poll(limited, func() error {
+		return d.everyNode(limited, d.latest.Access, http.StatusServiceUnavailable)
+	}); err != nil {
+		return found{}, err
+	}
+	took := time.Since(began)
+	a, err := d.client.get(ctx, d.world.members[0].url(), d.latest.Access)
+	if err != nil {
+		return found{}, err
+	}
+	if a.header.Get("Retry-After") == "" {
+		return found{}, errors.New("the 503 has no Retry-After")
+	}
+	return found{fmt.Sprintf("200 and 401 at first; all 503 after %s, bound %v", seconds(took), d.world.maxStaleness), took}, nil
+}
+
+func stepHeal(ctx context.Context, d *demo) (found, error) {
+	if err := d.world.restartNATS(); err != nil {
+		return found{}, err
+	}
+	began := time.Now()
+	limited, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := poll(limited, func() error { return d.everyNode(limited, d.latest.Access, http.StatusOK) }); err != nil {
+		return found{}, err
+	}
+	took := time.Since(began)
+	for _, t := range d.revoked {
+		if err := d.everyNode(ctx, t, http.StatusUnauthorized); err != nil {
+			return found{}, fmt.Errorf("a revoked token after the outage: %w", err)
+		}
+	}
+	if err := poll(limited, d.world.issuer.ready); err != nil {
+		return found{}, err
+	}
+	a, err := d.client.refresh(ctx, d.latest.Refresh)
+	if err != nil {
+		return found{}, err
+	}
+	if a.status != http.StatusOK {
+		return found{}, fmt.Errorf("the refresh after the outage answered %d %s", a.status, a.text())
+	}
+	return found{fmt.Sprintf("200 from %d of %d, revoked ones still 401", d.world.size, d.world.size), took}, nil
+}

@@ -1,0 +1,194 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/quash-auth/quash/events"
+)
+
+// revokeCmd is "quash revoke".
+type revokeCmd struct {
+	Scope string `arg:"" help:"What KEY names: token (its jti), session (sid), subject (sub), client (client_id), key (kid), or issuer (no KEY: all its tokens)."`
+	Key   string `arg:"" optional:"" help:"The value of that claim."`
+
+	ISS    string        `name:"iss" default:"${default_iss}" placeholder:"URL" help:"iss of the tokens concerned (${default})."`
+	Before string        `placeholder:"TIME" help:"Cover tokens issued at or before this; RFC 3339 or a duration from now like -5m (default: now). Not for token and session."`
+	Until  string        `placeholder:"TIME" help:"When no covered token can be alive any more; RFC 3339 or a duration from now (default: what the stream was made for)."`
+	Gen    uint64        `help:"For subject: cover tokens whose gen is smaller."`
+	Reason string        `help:"For the audit trail; the bearer never sees it."`
+	Actor  string        `help:"Who decided, for the audit trail."`
+	By     string        `default:"admin" enum:"admin,user,policy,system" help:"What kind of actor: ${enum} (${default})."`
+	Txn    string        `help:"Ties this revocation to a case or a request, for the audit trail."`
+	ID     string        `help:"Publishing the same ID again within two minutes is harmless (default: random)."`
+	Wait   time.Duration `default:"0s" help:"Wait so long for every node to say that it enforces this (${default}: do not ask)."`
+	JSON   bool          `name:"json" help:"Print one JSON object."`
+
+	natsFlags `embed:""`
+}
+
+// revocation checks the command line and turns it into a statement.
+func (c *revokeCmd) revocation(now time.Time) (events.Revocation, error) {
+	scope, err := events.ParseScope(c.Scope)
+	if err != nil {
+		return events.Revocation{}, usagef("SCOPE", "%q is none of token, session, subject, client, key, issuer", c.Scope)
+	}
+	switch {
+	case scope == events.Issuer && c.Key != "":
+		return events.Revocation{}, usagef("KEY", "is not for scope issuer: name the issuer with --iss")
+	case scope != events.Issuer && c.Key == "":
+		return events.Revocation{}, usagef("KEY", "is missing: quash revoke %s KEY", scope)
+	case c.ISS == "":
+		return events.Revocation{}, usagef("--iss", "is empty: name the iss of the tokens concerned")
+	case c.Wait < 0:
+		return events.Revocation{}, usagef("--wait", "%v is negative", c.Wait)
+	}
+	r := events.Revocation{
+		ID: c.ID, Issuer: c.ISS, Scope: scope, Key: c.Key, Gen: c.Gen,
+		By: c.By, Actor: c.Actor, Reason: c.Reason, Txn: c.Txn,
+	}
+	if r.Before, err = instant("--before", c.Before, now); err != nil {
+		return events.Revocation{}, err
+	}
+	if r.Until, err = instant("--until", c.Until, now); err != nil {
+		return events.Revocation{}, err
+	}
+	if !r.Until.IsZero() && !r.Until.After(now) {
+		return events.Revocation{}, usagef("--until", "%s is not in the future", c.Until)
+	}
+	return r, c.precheck(r, now)
+}
+
+// precheck finds what is wrong whatever the stream says, before anybody is asked.
+func (c *revokeCmd) precheck(r events.Revocation, now time.Time) error {
+	if r.ID == "" {
+		r.ID = events.NewID()
+	}
+	r.At = now
+	if r.Before.IsZero() && r.Scope != events.Token && r.Scope != events.Session {
+		r.Before = now
+	}
+	if r.Until.IsZero() {
+		r.Until = now.Add(events.DefaultMaxTokenLife)
+	}
+	r.Before, r.Until = r.Before.Truncate(time.Second), r.Until.Truncate(time.Second).Add(time.Second)
+	if err := r.Validate(now); err != nil {
+		return c.failed(err)
+	}
+	return nil
+}
+
+func (c *revokeCmd) Run(p *program) error {
+	r, err := c.revocation(time.Now())
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	conn, err := c.connectNow(ctx, "quash-revoke", p.logger("error"))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	publisher, err := events.NewPublisher(events.PublisherConfig{Conn: conn, By: c.By})
+	if err != nil {
+		return fmt.Errorf("preparing the publication: %w", err)
+	}
+	limited, cancel := context.WithTimeout(ctx, 10*time.Second+c.Wait)
+	defer cancel()
+	if r, err = publisher.Complete(limited, r); err != nil {
+		return c.failed(err)
+	}
+	if c.Wait == 0 {
+		ack, err := publisher.Publish(limited, r)
+		if err != nil {
+			return c.failed(err)
+		}
+		return c.print(p, r, ack.Sequence, nil)
+	}
+	receipt, err := events.RevokeAndWait(limited, conn, publisher, r, c.Wait)
+	if err != nil {
+		return c.failed(err)
+	}
+	if err := c.print(p, r, receipt.Sequence, &receipt); err != nil {
+		return err
+	}
+	return c.unconfirmed(receipt)
+}
+
+// unconfirmed is an error if some node did not say that it enforces the
+// revocation, which is stored all the same.
+func (c *revokeCmd) unconfirmed(receipt events.Receipt) error {
+	if len(receipt.Silent) > 0 {
+		names := make([]string, len(receipt.Silent))
+		for i, s := range receipt.Silent {
+			names[i] = s.Node
+		}
+		return fmt.Errorf("stored, but not confirmed within %v by %s: see quash status", c.Wait, strings.Join(names, ", "))
+	}
+	if len(receipt.Answered) == 0 {
+		return errors.New("stored, but no node answered: are the API nodes running, on the same NATS? See quash status")
+	}
+	return nil
+}
+
+// failed sorts the errors of events into wrong input and the rest.
+func (c *revokeCmd) failed(err error) error {
+	if field := (*events.FieldError)(nil); errors.As(err, &field) {
+		return usagef(revokeFlag(field.Field), "%s", field.Problem)
+	}
+	return fmt.Errorf("the revocation was not published: %w", err)
+}
+
+// revokeFlag is what the user typed for a field of a revocation.
+func revokeFlag(field string) string {
+	switch f := strings.ToLower(field); f {
+	case "issuer", "iss":
+		return "--iss"
+	case "scope", "key":
+		return strings.ToUpper(f)
+	default:
+		return "--" + f
+	}
+}
+
+// published is the JSON that quash revoke prints.
+type published struct {
+	ID       string          `json:"id"`
+	Sequence uint64          `json:"sequence"`
+	ISS      string          `json:"iss"`
+	Scope    string          `json:"scope"`
+	Key      string          `json:"key,omitempty"`
+	Before   *time.Time      `json:"before,omitempty"`
+	Gen      uint64          `json:"gen,omitempty"`
+	Until    time.Time       `json:"until"`
+	Receipt  *events.Receipt `json:"receipt,omitempty"`
+}
+
+func (c *revokeCmd) print(p *program, r events.Revocation, seq uint64, receipt *events.Receipt) error {
+	if c.JSON {
+		out := published{ID: r.ID, Sequence: seq, ISS: r.Issuer, Scope: r.Scope.String(), Key: r.Key, Gen: r.Gen, Until: r.Until.UTC(), Receipt: receipt}
+		if !r.Before.IsZero() {
+			before := r.Before.UTC()
+			out.Before = &before
+		}
+		return json.NewEncoder(p.stdout).Encode(out)
+	}
+	what := strings.TrimSpace(r.Scope.String() + " " + r.Key)
+	if _, err := fmt.Fprintf(p.stdout, "revoked %s of %s: sequence %d, id %s, kept until %s\n",
+		what, r.Issuer, seq, r.ID, r.Until.UTC().Format(time.RFC3339)); err != nil {
+		return err
+	}
+	if receipt == nil {
+		return nil
+	}
+	_, err := fmt.Fprintln(p.stdout, receipt)
+	return err
+}

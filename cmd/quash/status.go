@@ -1,0 +1,80 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strconv"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/quash-auth/quash/events"
+)
+
+// statusCmd is "quash status".
+type statusCmd struct {
+	Quiet time.Duration `default:"150ms" help:"Stop waiting when nobody has answered for so long (${default})."`
+	JSON  bool          `name:"json" help:"Print one JSON array."`
+
+	natsFlags `embed:""`
+}
+
+func (c *statusCmd) Run(p *program) error {
+	if c.Quiet <= 0 {
+		return usagef("--quiet", "%v is not a positive duration", c.Quiet)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	conn, err := c.connectNow(ctx, "quash-status", p.logger("error"))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	answers, err := events.AskFleet(ctx, conn, events.Question{Quiet: c.Quiet})
+	if err != nil {
+		return fmt.Errorf("asking the fleet: %w", err)
+	}
+	slices.SortFunc(answers, func(a, b events.Answer) int {
+		return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.Node, b.Node))
+	})
+	if c.JSON {
+		if answers == nil {
+			answers = []events.Answer{}
+		}
+		return json.NewEncoder(p.stdout).Encode(answers)
+	}
+	if len(answers) == 0 {
+		return errors.New("no node answered: are issuers and API nodes running, on this NATS?")
+	}
+	return printStatus(p, answers)
+}
+
+func printStatus(p *program, answers []events.Answer) error {
+	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "NODE\tROLE\tREADY\tSTALENESS\tBOUND\tSEQUENCE\tENTRIES\tUPTIME\tVERSION\tPROBLEM")
+	for _, a := range answers {
+		staleness := "not synced"
+		if a.Synced {
+			staleness = seconds(a.Staleness)
+		}
+		bound := "-"
+		if a.MaxStaleness > 0 {
+			bound = a.MaxStaleness.String() + " " + a.OnStale
+		}
+		ready := "no"
+		if a.Ready {
+			ready = "yes"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\n", printable(a.Node), printable(a.Role), ready, staleness, bound,
+			a.Sequence, strconv.Itoa(a.Entries), a.Uptime.Round(time.Second), printable(a.Version), cmp.Or(oneLine(a.Error), "-"))
+	}
+	return w.Flush()
+}
