@@ -1,0 +1,138 @@
+package verifier
+
+import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"fmt"
+	"strings"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// algorithm is one value of alg. The methods are named here and not looked up in golang-jwt's registry, which any
+// package of the program may change.
+type algorithm struct {
+	name   string
+	method jwt.SigningMethod
+	family family
+	curve  elliptic.Curve // family ec
+	secret int            // family hmac: least length of the key in bytes, RFC 7518 section 3.2
+}
+
+type family uint8
+
+const (
+	ec family = iota + 1
+	rsaKey
+	okp
+	hmac
+)
+
+// algSet is a set of algorithms, one bit for each place in algorithms.
+type algSet uint16
+
+// algorithms is constant. `none` is not an algorithm.
+var algorithms = [...]algorithm{
+	{name: "ES256", method: jwt.SigningMethodES256, family: ec, curve: elliptic.P256()},
+	{name: "ES384", method: jwt.SigningMethodES384, family: ec, curve: elliptic.P384()},
+	{name: "ES512", method: jwt.SigningMethodES512, family: ec, curve: elliptic.P521()},
+	{name: "RS256", method: jwt.SigningMethodRS256, family: rsaKey},
+	{name: "RS384", method: jwt.SigningMethodRS384, family: rsaKey},
+	{name: "RS512", method: jwt.SigningMethodRS512, family: rsaKey},
+	{name: "PS256", method: jwt.SigningMethodPS256, family: rsaKey},
+	{name: "PS384", method: jwt.SigningMethodPS384, family: rsaKey},
+	{name: "PS512", method: jwt.SigningMethodPS512, family: rsaKey},
+	{name: "EdDSA", method: jwt.SigningMethodEdDSA, family: okp},
+	{name: "HS256", method: jwt.SigningMethodHS256, family: hmac, secret: 32},
+	{name: "HS384", method: jwt.SigningMethodHS384, family: hmac, secret: 48},
+	{name: "HS512", method: jwt.SigningMethodHS512, family: hmac, secret: 64},
+}
+
+var defaultAlgorithms = []string{"ES256", "RS256", "EdDSA"}
+
+// algByName compares exactly: alg is case-sensitive (RFC 7515 section 4.1.1).
+func algByName(name string) (int, bool) {
+	for i := range algorithms {
+		if algorithms[i].name == name {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+func (s algSet) has(alg int) bool { return s&(1<<alg) != 0 }
+
+func (s algSet) hasFamily(f family) bool {
+	for i := range algorithms {
+		if s.has(i) && algorithms[i].family == f {
+			return true
+		}
+	}
+	return false
+}
+
+func algNames() string {
+	names := make([]string, len(algorithms))
+	for i := range algorithms {
+		names[i] = algorithms[i].name
+	}
+	return strings.Join(names, ", ")
+}
+
+const (
+	minRSABits = 2048
+	maxRSABits = 8192 // beyond it a verification is slow enough to be an attack
+)
+
+// algsOf returns the algorithms a key can be used with, or why it is refused.
+func algsOf(key any) (algSet, error) {
+	switch k := key.(type) {
+	case *rsa.PublicKey:
+		if k == nil || k.N == nil {
+			return 0, fmt.Errorf("the RSA key is empty")
+		}
+		if n := k.N.BitLen(); n < minRSABits || n > maxRSABits {
+			return 0, fmt.Errorf("the RSA key has %d bits; %d to %d are accepted", n, minRSABits, maxRSABits)
+		}
+		if k.E < 3 || k.E&1 == 0 {
+			return 0, fmt.Errorf("the RSA key has the unsafe exponent %d", k.E)
+		}
+		return algsWhere(func(a *algorithm) bool { return a.family == rsaKey }), nil
+	case *ecdsa.PublicKey:
+		if k == nil || k.Curve == nil {
+			return 0, fmt.Errorf("the EC key is empty")
+		}
+		set := algsWhere(func(a *algorithm) bool { return a.family == ec && a.curve == k.Curve })
+		if set == 0 {
+			return 0, fmt.Errorf("the curve %s is not supported", k.Curve.Params().Name)
+		}
+		if _, err := k.ECDH(); err != nil {
+			return 0, fmt.Errorf("the EC key is not a point of its curve: %w", err)
+		}
+		return set, nil
+	case ed25519.PublicKey:
+		if len(k) != ed25519.PublicKeySize {
+			return 0, fmt.Errorf("the Ed25519 key has %d bytes, not %d", len(k), ed25519.PublicKeySize)
+		}
+		return algsWhere(func(a *algorithm) bool { return a.family == okp }), nil
+	case []byte:
+		set := algsWhere(func(a *algorithm) bool { return a.family == hmac && len(k) >= a.secret })
+		if set == 0 {
+			return 0, fmt.Errorf("the symmetric key has %d bytes; HS256 needs 32, HS384 48, HS512 64 (RFC 7518 section 3.2)", len(k))
+		}
+		return set, nil
+	}
+	return 0, fmt.Errorf("keys of type %T are not supported", key)
+}
+
+func algsWhere(fits func(*algorithm) bool) algSet {
+	var set algSet
+	for i := range algorithms {
+		if fits(&algorithms[i]) {
+			set |= 1 << i
+		}
+	}
+	return set
+}

@@ -1,0 +1,144 @@
+package verifier
+
+import (
+	"context"
+	"fmt"
+)
+
+// verified is what the memo remembers of a token: everything but the verdict.
+type verified struct {
+	token  *Token
+	issuer *issuer
+	key    *key
+	kid    string  // of the header: what the key was found by
+	set    *keySet // in which it was found
+	window window
+}
+
+// memoCost is added to a token's length: the claims taken apart, measured at about this.
+const memoCost = 1200
+
+// Verify checks a token and returns it if it may be accepted now.
+//
+// Order: length, form and header; the memo, or claims and signature; times; the denylist; freshness. The error wraps
+// ErrInvalid and one of its kinds, or is ErrStale if the token cannot be judged now. The only I/O is for a kid that the
+// issuer's key set does not hold: one fetch for all who wait for it, ended for each by its own ctx.
+//
+// A Token is shared by all callers with the same text.
+func (v *Verifier) Verify(ctx context.Context, raw string) (*Token, error) {
+	return v.verify(ctx, raw, v.rule)
+}
+
+// VerifyWithin is Verify with another rule of freshness, for handlers that need a tighter one or can bear a looser one.
+// Before the first sync no rule lets anything through.
+func (v *Verifier) VerifyWithin(ctx context.Context, raw string, f FreshnessRule) (*Token, error) {
+	rule, err := f.resolve(v.rule)
+	if err != nil {
+		return nil, err
+	}
+	return v.verify(ctx, raw, rule)
+}
+
+func (v *Verifier) verify(ctx context.Context, raw string, rule FreshnessRule) (*Token, error) {
+	if len(raw) > v.maxBytes {
+		return nil, v.counters.refuse(errTooLong)
+	}
+	e, seen := v.remembered(raw)
+	if !seen {
+		var err error
+		if e, err = v.examine(ctx, raw); err != nil {
+			return nil, v.counters.refuse(err)
+		}
+	}
+	now := v.now()
+	if !e.window.holds(now) {
+		return nil, v.counters.refuse(timeError(e.token, e.window, now, v.life, v.leeway))
+	}
+	if !seen {
+		v.remember(raw, e)
+	}
+	stale, err := v.judge(&e.token.ref, rule, now)
+	if err != nil {
+		return nil, v.counters.refuse(err)
+	}
+	v.counters.accept(stale)
+	return e.token, nil
+}
+
+// remembered returns the memo's entry for exactly this text, if the key it was verified with is still in the key set.
+func (v *Verifier) remembered(raw string) (*verified, bool) {
+	if v.memo == nil {
+		return nil, false
+	}
+	e, ok := v.memo.Get(raw)
+	if !ok {
+		v.counters.misses.Add(1)
+		return nil, false
+	}
+	if set := e.issuer.keys.set.Load(); set != e.set && set.find(e.kid) != e.key {
+		v.counters.misses.Add(1)
+		return nil, false
+	}
+	v.counters.hits.Add(1)
+	return e, true
+}
+
+func (v *Verifier) remember(raw string, e *verified) {
+	if v.memo != nil {
+		v.memo.Put(raw, e, int64(len(raw)+memoCost))
+	}
+}
+
+// examine does everything that is the same whenever the token is seen: form, header, claims, signature.
+func (v *Verifier) examine(ctx context.Context, raw string) (*verified, error) {
+	p, err := split(raw)
+	if err != nil {
+		return nil, err
+	}
+	alg, ok := algByName(p.header.alg)
+	if !ok || !v.anyAlg.has(alg) {
+		return nil, errAlgorithm
+	}
+	// The claims come before the signature because iss chooses the key.
+	claims, err := parseClaims(p.payload)
+	if err != nil {
+		return nil, err
+	}
+	iss := v.issuers[claims.iss]
+	if iss == nil {
+		return nil, noIssuer(&claims)
+	}
+	if err := iss.check(&p.header, &claims); err != nil {
+		return nil, err
+	}
+	if !iss.allowed.has(alg) {
+		return nil, errAlgorithm
+	}
+	w, err := claims.window(v.life, v.leeway)
+	if err != nil {
+		return nil, err
+	}
+	set, k, err := iss.keys.find(ctx, p.header.kid)
+	if err != nil {
+		return nil, err
+	}
+	if !k.algs.has(alg) {
+		return nil, errKeyAlgorithm
+	}
+	if err := algorithms[alg].method.Verify(p.signed, p.signature, k.public); err != nil {
+		return nil, errSignature
+	}
+	t := claims.token(iss.name, p.header.typ, k.id, p.payload)
+	t.by, t.ref, t.until = v, v.ref(t.claims()), w.to
+	iss.saw(t)
+	return &verified{token: t, issuer: iss, key: k, kid: p.header.kid, set: set, window: w}, nil
+}
+
+var (
+	errAlgorithm    = fmt.Errorf("%w by the configuration", ErrAlgorithm)
+	errKeyAlgorithm = fmt.Errorf("%w: the key is for another one", ErrAlgorithm)
+	errSignature    = fmt.Errorf("%w", ErrSignature)
+	errIssuer       = fmt.Errorf("%w: iss is not exactly one of the configured", ErrIssuer)
+	errAudience     = fmt.Errorf("%w: aud names none of the configured", ErrAudience)
+	errTyp          = fmt.Errorf("%w: typ", ErrType)
+)
