@@ -55,9 +55,7 @@ func newGuard(v *Verifier, c HTTPConfig) *guard {
 	if v == nil {
 		g.broken = fmt.Errorf("the middleware has no verifier: %w", ErrConfig)
 	}
-	if c.MaxStaleness > 0 {
-		g.rule = FreshnessRule{MaxStaleness: c.MaxStaleness, OnStale: c.OnStale, Set: true}
-	}
+	g.rule = FreshnessRule{MaxStaleness: c.MaxStaleness, OnStale: c.OnStale, Set: c.MaxStaleness > 0}
 	for _, err := range []error{ErrConfig, ErrStale, ErrMissing, ErrRequest, ErrScope, ErrCrossOrigin,
 		ErrRevoked, ErrExpired, ErrMalformed, ErrSignature, ErrInvalid} {
 		g.answers[rowFor(err)] = g.c.answer(err)
@@ -77,12 +75,7 @@ func (g *guard) admit(r *http.Request) (*Token, error) {
 	if fromCookie && !sameOrigin(r) {
 		return nil, ErrCrossOrigin
 	}
-	var token *Token
-	if g.rule.Set {
-		token, err = g.v.VerifyWithin(r.Context(), raw, g.rule)
-	} else {
-		token, err = g.v.Verify(r.Context(), raw)
-	}
+	token, err := g.v.VerifyWithin(r.Context(), raw, g.rule)
 	if err != nil {
 		return nil, err
 	}

@@ -28,7 +28,11 @@ func guarded(v *verifier.Verifier, c verifier.HTTPConfig) http.Handler {
 }
 
 func ask(h http.Handler, method string, headers ...string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(method, "http://api.test/orders", nil)
+	return askAt(h, method, "/orders", headers...)
+}
+
+func askAt(h http.Handler, method, path string, headers ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, "http://api.test"+path, nil)
 	for i := 0; i+1 < len(headers); i += 2 {
 		r.Header.Add(headers[i], headers[i+1])
 	}

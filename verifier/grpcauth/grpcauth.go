@@ -45,7 +45,7 @@ type Config struct {
 func UnaryInterceptor(v *verifier.Verifier) grpc.UnaryServerInterceptor { return Config{}.Unary(v) }
 
 // StreamInterceptor does the same for streams. The stream's context is one of Verifier.Watch: it ends when the token is
-// revoked or expires, and the call fails with Unauthenticated; see Config.Stream.
+// revoked or expires, and the call fails; see Config.Stream.
 func StreamInterceptor(v *verifier.Verifier) grpc.StreamServerInterceptor { return Config{}.Stream(v) }
 
 // Unary is UnaryInterceptor with a configuration. A configuration that is wrong lets nothing through.
@@ -77,12 +77,7 @@ func (c Config) admit(ctx context.Context, v *verifier.Verifier, method string) 
 	if err != nil {
 		return nil, err
 	}
-	var token *verifier.Token
-	if c.MaxStaleness > 0 {
-		token, err = v.VerifyWithin(ctx, raw, verifier.FreshnessRule{MaxStaleness: c.MaxStaleness, OnStale: c.OnStale, Set: true})
-	} else {
-		token, err = v.Verify(ctx, raw)
-	}
+	token, err := v.VerifyWithin(ctx, raw, c.rule())
 	if err != nil || c.Scope == nil {
 		return token, err
 	}
@@ -92,6 +87,11 @@ func (c Config) admit(ctx context.Context, v *verifier.Verifier, method string) 
 		}
 	}
 	return token, nil
+}
+
+// rule is the freshness rule of these calls; without MaxStaleness it is not set, and the verifier's counts.
+func (c Config) rule() verifier.FreshnessRule {
+	return verifier.FreshnessRule{MaxStaleness: c.MaxStaleness, OnStale: c.OnStale, Set: c.MaxStaleness > 0}
 }
 
 func (c Config) refuse(ctx context.Context, method string, err error) error {

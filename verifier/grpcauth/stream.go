@@ -11,10 +11,10 @@ import (
 
 // Stream is StreamInterceptor with a configuration. A configuration that is wrong lets nothing through.
 //
-// When the token is revoked or expires, the stream's context ends with that cause, and RecvMsg and SendMsg fail. A
-// handler that waits in Recv is woken; the message it waited with must not be used any more, as after every
+// When the token is revoked or expires, or the view of the revocations is too old, the stream's context ends with that
+// cause, and RecvMsg and SendMsg fail. A handler that waits in Recv is woken; the message it waited with must not be used any more, as after every
 // error. A handler that waits for something else must watch its context. Whatever the handler returns
-// then, the client sees Unauthenticated.
+// then, the client sees Unauthenticated, or Unavailable if it is the view that is too old.
 func (c Config) Stream(v *verifier.Verifier) grpc.StreamServerInterceptor {
 	return func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 		if c.open(info.FullMethod) {
@@ -25,7 +25,7 @@ func (c Config) Stream(v *verifier.Verifier) grpc.StreamServerInterceptor {
 		if err != nil {
 			return c.refuse(ctx, info.FullMethod, err)
 		}
-		watched, cancel := v.Watch(verifier.NewContext(ctx, token), token)
+		watched, cancel := v.WatchWithin(verifier.NewContext(ctx, token), token, c.rule())
 		defer cancel()
 		s := &watchedStream{ServerStream: stream, ctx: watched, many: info.IsClientStream}
 		err = handler(srv, s)
@@ -52,10 +52,10 @@ func (s *watchedStream) ended() error {
 		return nil
 	}
 	cause := context.Cause(s.ctx)
-	if errors.Is(cause, verifier.ErrInvalid) || errors.Is(cause, verifier.ErrStale) {
-		return cause
+	if s.ServerStream.Context().Err() != nil && !errors.Is(cause, verifier.ErrInvalid) {
+		return nil // the call itself ended
 	}
-	return nil // the call itself ended
+	return cause
 }
 
 func (s *watchedStream) SendMsg(m any) error {

@@ -210,3 +210,9 @@ func (i *Issuer) Revoke(r events.Revocation) {
 		i.t.Fatalf("verifiertest: revoke: %v", err)
 	}
 }
+
+// PublicKey returns the key that verifies the tokens.
+func (i *Issuer) PublicKey() *ecdsa.PublicKey { return &i.key.PublicKey }
+
+// KeyID returns the kid of the tokens.
+func (i *Issuer) KeyID() string { return keyID }
