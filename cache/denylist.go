@@ -85,9 +85,7 @@ func newDenylist(cfg Config, exact, budget store) (*Denylist, error) {
 		grace:    120,
 		interval: 10 * time.Second,
 	}
-	for d.id == 0 {
-		d.id = maphash.String(d.hash.issuer[0], "id")
-	}
+	d.id = maphash.String(d.hash.issuer[0], "") | 1 // random, never the zero Ref's
 	d.details.init(exact, budget)
 	for s := Token; s <= Issuer; s++ {
 		d.index[s].init(!s.whole())

@@ -21,7 +21,7 @@ func newDetail(check uint32, seq uint64) detail {
 	return detail(uint64(check)<<48 | seq)
 }
 
-func (d detail) sequence() uint64         { return uint64(d) & maxSequence }
+func (d detail) sequence() uint64          { return uint64(d) & maxSequence }
 func (d detail) belongs(check uint32) bool { return uint16(d>>48) == uint16(check) }
 
 // ticket is the key of a detail: the entry's hashes and the part of the entry that the
@@ -188,11 +188,9 @@ func (ds *details) set(n note, ttl time.Duration) {
 			return
 		}
 	}
-	s, key := ds.storeFor(n.scope), n.key()
-	if d, ok := s.get(key); ok && !d.belongs(n.check) {
-		return // somebody else's place; the read-back sends us to the overflow
-	}
-	d := newDetail(n.check, n.seq)
+	// The store refuses to put a detail in the place of somebody else's; the read-back
+	// then sends it to the overflow.
+	s, key, d := ds.storeFor(n.scope), n.key(), newDetail(n.check, n.seq)
 	for try := 0; !s.set(key, d, ttl) && try < spins && !ds.forgetful(n.scope); try++ {
 		runtime.Gosched()
 	}

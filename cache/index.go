@@ -62,7 +62,7 @@ func (ix *index) put(h uint64, second, until uint32, c cutoff, room bool) merged
 		t = newTable(1, ix.pinned)
 		ix.tables[n].Store(t)
 	} else if t.full() {
-		t = t.rebuild(t.used*2, math.MinInt64)
+		t = t.rebuild(t.used+t.used/2+1, math.MinInt64)
 		ix.tables[n].Store(t)
 	}
 	sh.earliest = min(sh.earliest, until)
@@ -137,7 +137,7 @@ func (ix *index) sweep(n int, limit int64, all bool) int {
 	case dead == t.used:
 		ix.tables[n].Store(nil)
 	default:
-		ix.tables[n].Store(t.rebuild(t.used-dead, limit))
+		ix.tables[n].Store(t.rebuild((t.used-dead)*9/8+1, limit))
 	}
 	ix.count.Add(-int64(dead))
 	return dead

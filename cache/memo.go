@@ -25,8 +25,8 @@ type MemoConfig struct {
 type Memo[V any] struct {
 	c    *ristretto.Cache[uint64, *memory[V]]
 	seed maphash.Seed
-	gate gate // also lets Put in and out; its own counts are subtracted
-	puts gate
+	gate gate // around every Get
+	puts gate // around every Put
 }
 
 type memory[V any] struct {

@@ -15,20 +15,20 @@ type Claims struct {
 // with Denylist.Ref and keep it with the verified claims; it stays right whatever is
 // applied later. It belongs to the denylist that made it: any other one denies it.
 type Ref struct {
-	hash   [scopes]uint64
-	keys   [scopes]string // for the second hash, which only a hit needs
-	issuer string
 	list   uint64 // identity of the denylist
-	iat    int64
-	gen    uint64
-	has    uint8 // bit s: the token carries a key of scope s
+	has    uint8  // bit s: the token carries a key of scope s
 	hasIat bool
 	hasGen bool
+	hash   [scopes]uint64
+	iat    int64
+	gen    uint64
+	issuer string
+	keys   [scopes]string // for the second hash, which only a hit needs
 }
 
 // Ref hashes the keys of a token. It allocates nothing.
-func (d *Denylist) Ref(c Claims) Ref {
-	r := Ref{issuer: c.Issuer, iat: c.IssuedAt, gen: c.Gen, hasIat: c.HasIssuedAt, hasGen: c.HasGen}
+func (d *Denylist) Ref(c Claims) (r Ref) {
+	r.issuer, r.iat, r.gen, r.hasIat, r.hasGen = c.Issuer, c.IssuedAt, c.Gen, c.HasIssuedAt, c.HasGen
 	if d == nil {
 		return r
 	}
@@ -36,7 +36,7 @@ func (d *Denylist) Ref(c Claims) Ref {
 	if c.Issuer == "" {
 		return r // no statement can name it
 	}
-	r.keys = [scopes]string{Token: c.ID, Session: c.Session, Subject: c.Subject, Client: c.Client, Key: c.KeyID}
+	r.keys[Token], r.keys[Session], r.keys[Subject], r.keys[Client], r.keys[Key] = c.ID, c.Session, c.Subject, c.Client, c.KeyID
 	ih := d.hash.issuerHash(c.Issuer)
 	for s := Token; s < Issuer; s++ {
 		if r.keys[s] != "" {

@@ -11,7 +11,8 @@ import (
 // store is where the details of statements are kept. It may lose anything at any time:
 // what it loses is noticed by the read-back or costs an explanation, never a verdict.
 type store interface {
-	// set stores a detail for at least ttl; false means that it certainly did not.
+	// set stores a detail for at least ttl, but not in the place of one that belongs to
+	// another key; false means that it certainly did not.
 	set(key uint64, d detail, ttl time.Duration) bool
 	// get must be safe beside set. It may miss what wait has not covered.
 	get(key uint64) (detail, bool)
@@ -38,6 +39,7 @@ func newRistretto(budget int64) (*ristrettoStore, error) {
 		MaxCost:            math.MaxInt64,
 		IgnoreInternalCost: true,
 		BufferItems:        64,
+		ShouldUpdate:       func(cur, prev detail) bool { return prev.belongs(uint32(cur >> 48)) },
 	}
 	s := &ristrettoStore{}
 	if budget > 0 {

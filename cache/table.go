@@ -11,11 +11,11 @@ import (
 // ever taken out or moved: growth and expiry build a new table. It holds no pointers
 // into the heap beyond its three arrays, so the garbage collector does not scan it.
 type table struct {
-	mask  uint64 // number of groups - 1
-	tags  []atomic.Uint64
-	slots []slot
-	pins  []pin // parallel to slots; nil if the scope has no cutoffs
-	used  int   // the writer's
+	groups uint64
+	tags   []atomic.Uint64
+	slots  []slot
+	pins   []pin // parallel to slots; nil if the scope has no cutoffs
+	used   int   // the writer's
 }
 
 // slot is one entry: the first hash, then 32 bits of the second one and until.
@@ -37,14 +37,11 @@ func pack(second, until uint32) uint64 { return uint64(second)<<32 | uint64(unti
 
 // newTable makes a table with room for n entries at a load of at most 3/4.
 func newTable(n int, pinned bool) *table {
-	groups := 1
-	for groups*groupSize*3 < n*4 {
-		groups *= 2
-	}
+	groups := n/6 + 1
 	t := &table{
-		mask:  uint64(groups - 1),
-		tags:  make([]atomic.Uint64, groups),
-		slots: make([]slot, groups*groupSize),
+		groups: uint64(groups),
+		tags:   make([]atomic.Uint64, groups),
+		slots:  make([]slot, groups*groupSize),
 	}
 	if pinned {
 		t.pins = make([]pin, groups*groupSize)
@@ -56,6 +53,17 @@ func (t *table) full() bool { return (t.used+1)*4 > len(t.slots)*3 }
 
 func (t *table) bytes() int64 {
 	return int64(len(t.tags)*8 + len(t.slots)*16 + len(t.pins)*24)
+}
+
+// home is the group where the search for a hash begins, from its lower half.
+func (t *table) home(h uint64) uint64 { return uint64(uint32(h)) * t.groups >> 32 }
+
+// after is the group to go on with.
+func (t *table) after(g uint64) uint64 {
+	if g++; g < t.groups {
+		return g
+	}
+	return 0
 }
 
 // tagOf takes bits that choose neither the shard nor the group; 0 means free.
@@ -74,7 +82,7 @@ func zeroBytes(w uint64) uint64 { return (w - lowBits) &^ w & highBits }
 // and costs one load.
 func (t *table) has(h uint64) bool {
 	want := tagOf(h) * lowBits
-	for g := h & t.mask; ; g = (g + 1) & t.mask {
+	for g := t.home(h); ; g = t.after(g) {
 		w := t.tags[g].Load()
 		for m := zeroBytes(w ^ want); m != 0; m &= m - 1 {
 			if t.slots[g*groupSize+uint64(bits.TrailingZeros64(m)>>3)].hash.Load() == h {
@@ -90,7 +98,7 @@ func (t *table) has(h uint64) bool {
 // find returns the position of the entry with both hashes, or -1.
 func (t *table) find(h uint64, second uint32) int {
 	want := tagOf(h) * lowBits
-	for g := h & t.mask; ; g = (g + 1) & t.mask {
+	for g := t.home(h); ; g = t.after(g) {
 		w := t.tags[g].Load()
 		for m := zeroBytes(w ^ want); m != 0; m &= m - 1 {
 			at := bits.TrailingZeros64(m) &^ 7
@@ -111,7 +119,7 @@ func (t *table) find(h uint64, second uint32) int {
 // insert adds an entry that is not there. The caller holds the shard and has made room.
 // The tag is published last: whoever sees it sees the rest.
 func (t *table) insert(h, meta uint64, c cutoff) {
-	for g := h & t.mask; ; g = (g + 1) & t.mask {
+	for g := t.home(h); ; g = t.after(g) {
 		w := t.tags[g].Load()
 		free := zeroBytes(w)
 		if free == 0 {
@@ -145,9 +153,9 @@ func (t *table) each(f func(i int, h, meta uint64)) {
 }
 
 // rebuild copies the entries whose until is not below limit into a new table with room
-// for as many and one more.
+// for n of them.
 func (t *table) rebuild(n int, limit int64) *table {
-	next := newTable(n+1, t.pins != nil)
+	next := newTable(n, t.pins != nil)
 	t.each(func(i int, h, meta uint64) {
 		if expired(meta, limit) {
 			return

@@ -1,0 +1,52 @@
+package cache
+
+import "time"
+
+// Store is the interface behind details, for fakes that lose things.
+type Store interface {
+	Set(key, detail uint64, ttl time.Duration) bool
+	Get(key uint64) (uint64, bool)
+	Wait()
+	Close()
+}
+
+type foreignStore struct{ s Store }
+
+func (f foreignStore) set(key uint64, d detail, ttl time.Duration) bool {
+	return f.s.Set(key, uint64(d), ttl)
+}
+
+func (f foreignStore) get(key uint64) (detail, bool) {
+	d, ok := f.s.Get(key)
+	return detail(d), ok
+}
+func (f foreignStore) wait()  { f.s.Wait() }
+func (f foreignStore) close() { f.s.Close() }
+
+// NewWithStore makes a denylist whose details are in s.
+func NewWithStore(cfg Config, s Store) (*Denylist, error) {
+	return newDenylist(cfg, foreignStore{s}, nil)
+}
+
+// Forge makes f choose both hashes of the keys for which it returns true. It must be
+// called before anything else.
+func (d *Denylist) Forge(f func(s Scope, issuer, key string) (uint64, uint64, bool)) {
+	d.hash.forge = f
+}
+
+// Hash returns the first hash of a key.
+func (d *Denylist) Hash(s Scope, issuer, key string) uint64 {
+	return d.hash.first(s, d.hash.issuerHash(issuer), issuer, key)
+}
+
+// SweepStep is one step of Run.
+func (d *Denylist) SweepStep(n int) int { return d.sweepStep(n, false) }
+
+// Steps is the number of steps in one pass of Run.
+const Steps = shardCount
+
+// RecordBytes is the size counted for one detail against DetailBytes.
+const RecordBytes = recordBytes
+
+// ClockUnix is what the denylist takes for the time.
+func (d *Denylist) ClockUnix() int64 { return d.clock.now().Unix() }
