@@ -13,8 +13,8 @@ import (
 // the scope of c, and puts the token into the request's context (FromContext). Everything else is answered
 // as WriteError says. It is safe for any number of handlers and requests at once.
 //
-// A CORS preflight (OPTIONS with Origin and Access-Control-Request-Method) carries no token by its nature and is
-// passed on without one. So a handler behind Middleware must not do work for OPTIONS.
+// A CORS preflight (OPTIONS with Origin and Access-Control-Request-Method) carries no token by its nature, and none is
+// demanded. It goes to HTTPConfig.Preflight and never to the handler, which may not look at the method.
 //
 // Answers of the handlers are not altered. Handlers should send Cache-Control: private or no-store, or a cache
 // in front goes on to serve them to somebody whose token has been revoked.
@@ -27,7 +27,7 @@ func (v *Verifier) Middleware(c HTTPConfig) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if g.broken == nil && isPreflight(r) {
-				next.ServeHTTP(w, r)
+				g.preflight(w, r)
 				return
 			}
 			token, err := g.admit(r)
@@ -87,6 +87,14 @@ func (g *guard) admit(r *http.Request) (*Token, error) {
 	return token, nil
 }
 
+func (g *guard) preflight(w http.ResponseWriter, r *http.Request) {
+	if g.c.Preflight != nil {
+		g.c.Preflight.ServeHTTP(w, r)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
 func (g *guard) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if g.c.OnError != nil {
 		g.c.OnError(r, err)
@@ -116,7 +124,9 @@ func isPreflight(r *http.Request) bool {
 func sameOrigin(r *http.Request) bool {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions:
-		return true
+		if len(r.Header["Upgrade"]) == 0 { // a WebSocket begins with GET, and any page may open one
+			return true
+		}
 	}
 	sites, origins := r.Header["Sec-Fetch-Site"], r.Header["Origin"]
 	if len(sites) > 1 || len(origins) > 1 {

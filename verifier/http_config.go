@@ -22,9 +22,12 @@ type HTTPConfig struct {
 	// Scope lists the scope values that are needed, all of them. Empty: none. Refused with 403.
 	Scope []string
 	// Cookie is the name of a cookie that may carry the token in place of the header. Empty: no cookie.
-	// With a cookie, methods other than GET, HEAD and OPTIONS need a proof of the same origin:
+	// With a cookie, methods other than GET, HEAD and OPTIONS, and WebSockets, need a proof of the same origin:
 	// Sec-Fetch-Site same-origin, or an Origin whose host is the request's. Browsers send one of them.
 	Cookie string
+	// Preflight answers CORS preflight requests, which carry no token: the CORS handler, if it does not stand in front of
+	// the middleware anyway. Nil: 204 without CORS headers, which browsers take for a no.
+	Preflight http.Handler
 	// MaxStaleness replaces the verifier's bound for this handler. Zero: the verifier's bound and policy.
 	MaxStaleness time.Duration
 	// OnStale is the policy that goes with MaxStaleness, and must be left alone without it.

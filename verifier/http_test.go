@@ -126,8 +126,15 @@ func TestCORS(t *testing.T) {
 	iss := verifiertest.New(t)
 	h := guarded(iss.Verifier(), verifier.HTTPConfig{})
 	const expose = "Access-Control-Expose-Headers"
-	if w := ask(h, "OPTIONS", "Origin", "https://app.test", "Access-Control-Request-Method", "GET"); w.Code != 200 || w.Body.String() != "nobody" {
-		t.Errorf("preflight: got %d %q, want it passed on without a token", w.Code, w.Body)
+	preflight := []string{"Origin", "https://app.test", "Access-Control-Request-Method", "GET"}
+	if w := ask(h, "OPTIONS", preflight...); w.Code != 204 || w.Body.Len() != 0 {
+		t.Errorf("preflight: got %d %q, want 204 and not the handler", w.Code, w.Body)
+	}
+	cors := guarded(iss.Verifier(), verifier.HTTPConfig{Preflight: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Access-Control-Allow-Origin", "https://app.test")
+	})})
+	if w := ask(cors, "OPTIONS", preflight...); w.Code != 200 || w.Header().Get("Access-Control-Allow-Origin") == "" || w.Body.Len() != 0 {
+		t.Errorf("preflight with a handler for it: got %d %v %q", w.Code, w.Header(), w.Body)
 	}
 	for _, headers := range [][]string{{}, {"Origin", "https://app.test"}, {"Access-Control-Request-Method", "GET"}} {
 		if w := ask(h, "OPTIONS", headers...); w.Code != 401 {
@@ -164,6 +171,8 @@ func TestCookieNeedsSameOrigin(t *testing.T) {
 		{"their Origin", "PUT", []string{"Origin", "https://evil.test"}, 403},
 		{"their port", "PUT", []string{"Origin", "http://api.test:8080"}, 403},
 		{"Origin null", "PATCH", []string{"Origin", "null"}, 403},
+		{"WebSocket from elsewhere", "GET", []string{"Upgrade", "websocket", "Origin", "https://evil.test"}, 403},
+		{"WebSocket of our pages", "GET", []string{"Upgrade", "websocket", "Origin", "http://api.test"}, 200},
 		{"unknown method", "FROB", nil, 403},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
