@@ -4,9 +4,9 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -27,7 +27,8 @@ type Question struct {
 const (
 	defaultQuiet = 150 * time.Millisecond
 	longestAsk   = 30 * time.Second
-	maxAnswers   = 100_000
+	// pendingAnswers is how many answers may wait to be read at a time.
+	pendingAnswers = 16 << 10
 )
 
 // AskFleet asks all nodes that listen and returns their answers, in the order of
@@ -35,6 +36,12 @@ const (
 // without a deadline); what came until then is returned, and the end of ctx is
 // not an error. ErrUnavailable: the question could not be asked.
 func AskFleet(ctx context.Context, nc *nats.Conn, q Question) ([]Answer, error) {
+	return ask(ctx, nc, q, nil)
+}
+
+// ask is AskFleet; if more is not nil, the question is only over once the names
+// that come through it have answered too.
+func ask(ctx context.Context, nc *nats.Conn, q Question, more <-chan []string) ([]Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, longestAsk)
 	defer cancel()
 	deadline, _ := ctx.Deadline()
@@ -42,68 +49,99 @@ func AskFleet(ctx context.Context, nc *nats.Conn, q Question) ([]Answer, error) 
 	if err != nil {
 		return nil, fmt.Errorf("encode a question: %w", err)
 	}
-	sub, err := nc.SubscribeSync(nc.NewInbox())
+	c := &collection{msgs: make(chan *nats.Msg, pendingAnswers), more: more, missing: make(map[string]int), quiet: q.Quiet}
+	if c.quiet == 0 && q.Sequence == 0 {
+		c.quiet = defaultQuiet
+	}
+	c.expect(q.Expect)
+	inbox := nc.NewInbox()
+	sub, err := nc.ChanSubscribe(inbox, c.msgs)
 	if err != nil {
 		return nil, fmt.Errorf("%w: ask the fleet: %w", ErrUnavailable, err)
 	}
 	defer func() { _ = sub.Unsubscribe() }() // the connection may be closed meanwhile
-	if err := sub.SetPendingLimits(maxAnswers, 256<<20); err != nil {
+	c.asked = time.Now()
+	if err := nc.PublishRequest(SubjectFleet, inbox, data); err != nil {
 		return nil, fmt.Errorf("%w: ask the fleet: %w", ErrUnavailable, err)
 	}
-	asked := time.Now()
-	if err := nc.PublishRequest(SubjectFleet, sub.Subject, data); err != nil {
-		return nil, fmt.Errorf("%w: ask the fleet: %w", ErrUnavailable, err)
-	}
-	return collect(ctx, sub, q, asked)
+	c.run(ctx)
+	return c.answers, nil
 }
 
-// collect reads answers until the question's end.
-func collect(ctx context.Context, sub *nats.Subscription, q Question, asked time.Time) ([]Answer, error) {
-	quiet := q.Quiet
-	if quiet == 0 && q.Sequence == 0 {
-		quiet = defaultQuiet
+// collection gathers the answers to one question.
+type collection struct {
+	msgs     chan *nats.Msg
+	more     <-chan []string // names to expect, once; nil: all are known
+	quiet    time.Duration   // 0: no such end
+	asked    time.Time
+	missing  map[string]int // how many answers each expected name owes
+	owed     int
+	expected bool // there is somebody to expect
+	answers  []Answer
+}
+
+func (c *collection) expect(names []string) {
+	for _, name := range names {
+		c.missing[name]++
+		c.owed++
+		c.expected = true
 	}
-	missing := make(map[string]int, len(q.Expect))
-	for _, name := range q.Expect {
-		missing[name]++
+}
+
+// run reads answers until the question's end.
+func (c *collection) run(ctx context.Context) {
+	var silence <-chan time.Time
+	var timer *time.Timer
+	if c.quiet > 0 {
+		timer = time.NewTimer(c.quiet)
+		defer timer.Stop()
+		silence = timer.C
 	}
-	left := len(q.Expect)
-	var answers []Answer
-	for len(answers) < maxAnswers {
-		if len(q.Expect) > 0 && left == 0 {
-			break
+	for {
+		if c.more == nil && c.expected && c.owed <= 0 {
+			return
 		}
-		m, err := nextAnswer(ctx, sub, quiet)
-		if errors.Is(err, nats.ErrNoResponders) {
-			break // nobody listens
-		}
-		if err != nil {
-			if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, nats.ErrTimeout) {
-				break
+		select {
+		case m := <-c.msgs:
+			if m.Header.Get("Status") == "503" {
+				return // nobody listens
 			}
-			return answers, fmt.Errorf("%w: ask the fleet: %w", ErrUnavailable, err)
-		}
-		var a Answer
-		if json.Unmarshal(m.Data, &a) != nil || a.Node == "" {
-			continue // not an answer of ours
-		}
-		a.After = time.Since(asked)
-		answers = append(answers, a)
-		if missing[a.Node] > 0 {
-			missing[a.Node]--
-			left--
+			c.take(m)
+			if timer != nil {
+				timer.Reset(c.quiet)
+			}
+		case names := <-c.more:
+			c.more = nil
+			c.expect(names)
+			for i := range c.answers {
+				c.paid(c.answers[i].Node)
+			}
+			if !c.expected {
+				return
+			}
+		case <-silence:
+			return
+		case <-ctx.Done():
+			return
 		}
 	}
-	return answers, nil
 }
 
-func nextAnswer(ctx context.Context, sub *nats.Subscription, quiet time.Duration) (*nats.Msg, error) {
-	if quiet > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, quiet)
-		defer cancel()
+func (c *collection) take(m *nats.Msg) {
+	var a Answer
+	if len(m.Data) > 64<<10 || json.Unmarshal(m.Data, &a) != nil || a.Node == "" {
+		return // not an answer of ours
 	}
-	return sub.NextMsgWithContext(ctx)
+	a.After = time.Since(c.asked)
+	c.answers = append(c.answers, a)
+	c.paid(a.Node)
+}
+
+func (c *collection) paid(name string) {
+	if c.missing[name] > 0 {
+		c.missing[name]--
+		c.owed--
+	}
 }
 
 // RevokeAndWait publishes r and waits, at most for wait, until every node that
@@ -111,26 +149,34 @@ func nextAnswer(ctx context.Context, sub *nats.Subscription, quiet time.Duration
 // statement is stored, and the receipt names the nodes that did not confirm.
 // Errors are those of Publish; a statement that is stored is never an error.
 func RevokeAndWait(ctx context.Context, nc *nats.Conn, p *Publisher, r Revocation, wait time.Duration) (Receipt, error) {
-	census, err := AskFleet(ctx, nc, Question{})
-	if err != nil {
-		return Receipt{}, err
-	}
+	// The census runs beside the publication: it must not delay it.
+	cctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var census []Answer
+	names := make(chan []string, 1)
+	var counting sync.WaitGroup
+	counting.Go(func() {
+		census, _ = AskFleet(cctx, nc, Question{}) // without one, whoever answers counts
+		list := make([]string, len(census))
+		for i, a := range census {
+			list[i] = a.Node
+		}
+		names <- list
+	})
 	ack, err := p.Publish(ctx, r)
 	if err != nil {
+		stop()
+		counting.Wait()
 		return Receipt{}, err
 	}
-	stored := p.now()
-	receipt := Receipt{ID: ack.ID, Sequence: ack.Sequence, Duplicate: ack.Duplicate, Stored: stored}
-	expect := make([]string, len(census))
-	for i, a := range census {
-		expect[i] = a.Node
-	}
+	receipt := Receipt{ID: ack.ID, Sequence: ack.Sequence, Duplicate: ack.Duplicate, Stored: p.now()}
 	wctx, cancel := context.WithTimeout(ctx, max(wait, time.Millisecond))
 	defer cancel()
-	answers, err := AskFleet(wctx, nc, Question{Sequence: ack.Sequence, Expect: expect})
+	answers, err := ask(wctx, nc, Question{Sequence: ack.Sequence}, names)
 	if err != nil {
-		answers = nil // it is stored; nobody confirmed
+		answers = nil // it is stored; nobody could be asked
 	}
+	counting.Wait()
 	receipt.fill(census, answers)
 	return receipt, nil
 }

@@ -13,7 +13,7 @@ type Receipt struct {
 	Sequence  uint64
 	Duplicate bool      // it had been stored before under this ID
 	Stored    time.Time // when the confirmation of the stream had arrived
-	Answered  []Answer  // nodes that have applied it, the fastest first; After counts from Stored
+	Answered  []Answer  // nodes that have applied it, the fastest first; After counts from the question, right after Stored
 	Silent    []Silent  // nodes of the census that did not confirm, by name
 }
 

@@ -12,23 +12,22 @@ type Member struct {
 }
 
 // Members checks the whole document, which must be one object, and appends its
-// members to buf in the order of the document. With a buf that is large enough
-// it does not allocate.
+// members to buf in the order of the document. With a buf that has room for them
+// and for those of the deepest open objects it does not allocate.
 func Members(data []byte, buf []Member) ([]Member, error) {
-	s := scanner{data: data}
-	var err error
+	s := scanner{data: data, open: buf}
 	pos := s.space(0)
 	if pos >= len(data) || data[pos] != '{' {
 		return nil, notObject(data, pos)
 	}
-	buf, pos, err = s.object(pos, 1, buf, true)
+	pos, err := s.object(pos, 1)
 	if err != nil {
 		return nil, err
 	}
 	if pos = s.space(pos); pos != len(data) {
 		return nil, syntax(pos, "text after the document")
 	}
-	return buf, nil
+	return s.open, nil
 }
 
 func notObject(data []byte, pos int) error {
@@ -60,7 +59,8 @@ func Object(data []byte, member func(name string, value []byte) error) error {
 
 // Valid reports whether data is one strict JSON value of any type.
 func Valid(data []byte) error {
-	s := scanner{data: data}
+	var buf [24]Member
+	s := scanner{data: data, open: buf[:0]}
 	pos, err := s.value(s.space(0), 0)
 	if err != nil {
 		return err

@@ -11,6 +11,9 @@ import (
 // return the position after what they read.
 type scanner struct {
 	data []byte
+	// open holds the members read so far of all objects that are open, the
+	// outermost first.
+	open []Member
 }
 
 func (s *scanner) space(pos int) int {
@@ -37,8 +40,9 @@ func (s *scanner) value(pos, depth int) (int, error) {
 	case c == '-' || '0' <= c && c <= '9':
 		return s.number(pos)
 	case c == '{':
-		var buf [8]Member
-		_, end, err := s.object(pos, depth+1, buf[:0], false)
+		base := len(s.open)
+		end, err := s.object(pos, depth+1)
+		s.open = s.open[:base]
 		return end, err
 	case c == '[':
 		return s.array(pos, depth+1)
@@ -87,58 +91,53 @@ func (s *scanner) array(pos, depth int) (int, error) {
 	}
 }
 
-// object reads an object at pos, appends its members to out and refuses a name
-// that occurs twice. Members already in out (from a caller's buffer) do not
-// count.
-func (s *scanner) object(pos, depth int, out []Member, values bool) ([]Member, int, error) {
+// object reads an object at pos, adds its members to s.open and refuses a name
+// that occurs twice.
+func (s *scanner) object(pos, depth int) (int, error) {
 	if depth > MaxDepth {
-		return out, pos, &Error{Offset: pos, Reason: "object", Kind: ErrDepth}
+		return pos, &Error{Offset: pos, Reason: "object", Kind: ErrDepth}
 	}
-	names := nameSet{base: len(out)}
+	names := nameSet{base: len(s.open)}
 	pos = s.space(pos + 1)
 	if pos < len(s.data) && s.data[pos] == '}' {
-		return out, pos + 1, nil
+		return pos + 1, nil
 	}
 	for {
 		if pos >= len(s.data) || s.data[pos] != '"' {
-			return out, pos, syntax(pos, "expected a member name")
+			return pos, syntax(pos, "expected a member name")
 		}
 		end, escaped, err := s.str(pos)
 		if err != nil {
-			return out, pos, err
+			return pos, err
 		}
 		name := s.data[pos+1 : end-1]
 		if escaped {
 			name = unescape(name)
 		}
-		if !names.add(out, name) {
-			return out, pos, &Error{Offset: pos, Reason: "in one object", Kind: ErrDuplicate}
+		if !names.add(s.open, name) {
+			return pos, &Error{Offset: pos, Reason: "in one object", Kind: ErrDuplicate}
 		}
 		pos = s.space(end)
 		if pos >= len(s.data) || s.data[pos] != ':' {
-			return out, pos, syntax(pos, "expected a colon")
+			return pos, syntax(pos, "expected a colon")
 		}
-		pos = s.space(pos + 1)
-		start := pos
-		if pos, err = s.value(pos, depth); err != nil {
-			return out, pos, err
+		start, at := s.space(pos+1), len(s.open)
+		s.open = append(s.open, Member{Name: name})
+		if pos, err = s.value(start, depth); err != nil {
+			return pos, err
 		}
-		m := Member{Name: name}
-		if values {
-			m.Value = s.data[start:pos:pos]
-		}
-		out = append(out, m)
+		s.open[at].Value = s.data[start:pos:pos]
 		pos = s.space(pos)
 		if pos >= len(s.data) {
-			return out, pos, syntax(pos, "unexpected end in an object")
+			return pos, syntax(pos, "unexpected end in an object")
 		}
 		switch s.data[pos] {
 		case ',':
 			pos = s.space(pos + 1)
 		case '}':
-			return out, pos + 1, nil
+			return pos + 1, nil
 		default:
-			return out, pos, syntax(pos, "expected a comma or the end of the object")
+			return pos, syntax(pos, "expected a comma or the end of the object")
 		}
 	}
 }
