@@ -331,3 +331,7 @@ func (l *logs) logger() *slog.Logger {
 }
 
 func server(t testing.TB) *natstest.Server { return natstest.Start(t) }
+
+func addressOf(f func() string) func(*http.Request) string {
+	return func(*http.Request) string { return f() }
+}

@@ -1,0 +1,456 @@
+package issuer_test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"net/http"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/quash-auth/quash/events"
+	"github.com/quash-auth/quash/internal/natstest"
+	"github.com/quash-auth/quash/issuer"
+)
+
+func decode64(t testing.TB, s string) []byte {
+	t.Helper()
+	b, err := base64.RawURLEncoding.DecodeString(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// TestM7_Revocation is RFC 7009.
+func TestM7_Revocation(t *testing.T) {
+	secret := issuer.NewSecret()
+	r := start(t, server(t).URL(), func(c *issuer.Config) {
+		c.Clients = []issuer.Client{{ID: "app", Public: true}, {ID: "other", Public: true}, {ID: "web", SecretHash: issuer.HashSecret(secret)}}
+	})
+	r.user("ann")
+	s := r.login("ann")
+	ok := func(what string, a answer) {
+		t.Helper()
+		r.want(what, a, 200, "")
+	}
+	ok("nonsense", r.form("/revoke", "token", "nonsense"))
+	ok("an unknown refresh token", r.form("/revoke", "token", issuer.NewRefreshToken()))
+	ok("an invented secret", r.form("/revoke", "token", s.Sid+issuer.NewRefreshToken()[len(s.Sid):]))
+	ok("a token with a broken signature", r.form("/revoke", "token", s.Access[:len(s.Access)-4]+"AAAA"))
+	r.alive("the session", s.Access)
+	r.want("no token", r.form("/revoke"), 400, "invalid_request")
+	r.want("another client, access token", r.form("/revoke", "token", s.Access, "client_id", "other"), 400, "unauthorized_client")
+	r.want("another client, refresh token", r.form("/revoke", "token", s.Refresh, "client_id", "other"), 400, "unauthorized_client")
+	bad := r.request("POST", "/revoke", formType, "token="+s.Refresh)
+	bad.SetBasicAuth("web", "wrong")
+	a := r.do(bad)
+	r.want("bad client secret", a, 401, "invalid_client")
+	if !strings.HasPrefix(a.header.Get("WWW-Authenticate"), "Basic ") {
+		t.Errorf("bad client secret: got challenge %q, want Basic", a.header.Get("WWW-Authenticate"))
+	}
+	r.alive("the session after refused requests", s.Access)
+
+	ok("the access token, wrong hint", r.form("/revoke", "token", s.Access, "token_type_hint", "refresh_token"))
+	r.dead("the access token", s.Access)
+	before := len(r.statements())
+	ok("the access token again", r.form("/revoke", "token", s.Access))
+	if n := len(r.statements()) - before; n != 0 {
+		t.Errorf("revoking again: got %d more statements, want none", n)
+	}
+	next := r.refresh(s.Refresh)
+	r.want("the session lives on: only its token was revoked", next, 200, "")
+	ok("the refresh token, wrong hint", r.form("/revoke", "token", next.Refresh, "token_type_hint", "access_token", "client_id", "app"))
+	r.dead("the session's access token", next.Access)
+	r.want("the refresh token", r.refresh(next.Refresh), 400, "invalid_grant")
+	ok("the refresh token again, unknown hint", r.form("/revoke", "token", next.Refresh, "token_type_hint", "saml"))
+	third := r.login("ann")
+	fourth := r.refresh(third.Refresh)
+	ok("a used refresh token", r.form("/revoke", "token", third.Refresh))
+	r.dead("its session", fourth.Access)
+}
+
+// TestM7_BusDown: 503 means not done, and nothing is half done.
+func TestM7_BusDown(t *testing.T) {
+	nats := server(t)
+	r := start(t, nats.URL(), func(c *issuer.Config) { c.Timeout = 2 * time.Second })
+	r.user("root", issuer.ScopeAdmin)
+	u := r.user("ann")
+	admin, s := r.login("root"), r.login("ann")
+	nats.Stop()
+	for what, a := range map[string]answer{
+		"revoke access":  r.form("/revoke", "token", s.Access),
+		"revoke refresh": r.form("/revoke", "token", s.Refresh),
+		"logout":         r.bearer("/logout", s.Access, ""),
+		"admin":          r.revoke(admin.Access, "subject", u.Sub),
+		"refresh":        r.refresh(s.Refresh),
+		"login":          r.tryLogin("ann", password),
+	} {
+		r.want(what, a, 503, "temporarily_unavailable")
+		if a.header.Get("Retry-After") == "" {
+			t.Errorf("%s: no Retry-After", what)
+		}
+	}
+	nats.Restart(t)
+	r.ready()
+	r.alive("the access token", s.Access)
+	if a := r.refresh(s.Refresh); a.status != 200 {
+		t.Errorf("the refresh token: got %d %s, want 200", a.status, a.raw)
+	}
+	r.want("revoke now", r.form("/revoke", "token", s.Access), 200, "")
+	r.dead("the access token", s.Access)
+}
+
+// TestM19_KilledServer: SIGKILL of NATS while sessions are refreshed and ended: every 200 holds afterwards, and everything else can
+// be tried again.
+func TestM19_KilledServer(t *testing.T) {
+	nats := natstest.StartProcess(t, t.TempDir(), 0)
+	l := &logs{}
+	r := start(t, nats.URL(), func(c *issuer.Config) { c.Timeout = time.Second; c.Logger = l.logger() })
+	defer func() {
+		if t.Failed() {
+			t.Log(l)
+		}
+	}()
+	r.user("ann")
+	type one struct {
+		answer
+		acted answer
+	}
+	for round := range 3 {
+		const n = 24
+		sessions := make([]one, n)
+		for k := range sessions {
+			sessions[k].answer = r.login("ann")
+		}
+		done := make(chan struct{}, n)
+		for k := range sessions {
+			go func() {
+				s := &sessions[k]
+				if k%2 == 0 {
+					s.acted = r.refresh(s.Refresh)
+				} else {
+					s.acted = r.form("/revoke", "token", s.Refresh)
+				}
+				done <- struct{}{}
+			}()
+		}
+		for k := range n {
+			<-done
+			if k == n/4 {
+				nats.Kill()
+			}
+		}
+		nats.Restart(t)
+		r.ready()
+		lost := 0
+		for k, s := range sessions {
+			switch {
+			case k%2 == 0 && s.acted.status == 200:
+				r.want("the successor", r.refresh(s.acted.Refresh), 200, "")
+			case k%2 == 0:
+				lost++
+				r.want("a refresh that failed", s.acted, 503, "temporarily_unavailable")
+				r.want("tried again", r.refresh(s.Refresh), 200, "")
+			case s.acted.status == 200:
+				r.dead("a session that was revoked", s.Access)
+				r.want("its refresh", r.refresh(s.Refresh), 400, "invalid_grant")
+			default:
+				lost++
+				r.want("a revocation that failed", s.acted, 503, "temporarily_unavailable")
+				r.want("tried again", r.form("/revoke", "token", s.Refresh), 200, "")
+				r.dead("a session that was revoked in the end", s.Access)
+			}
+		}
+		t.Logf("round %d: %d of %d requests met the dead server", round, lost, n)
+	}
+}
+
+func TestLoginAnswers(t *testing.T) {
+	r := start(t, server(t).URL())
+	r.user("ann", "read", "write")
+	a := r.login("Ann")
+	if a.Type != "Bearer" || a.Scope != "read write" || a.Refresh == "" || a.Sid == "" || a.ExpiresIn != 600 {
+		t.Errorf("got %s, want a full token answer", a.raw)
+	}
+	if a.header.Get("Cache-Control") != "no-store" || a.header.Get("Content-Type") != "application/json" {
+		t.Errorf("got headers %v, want no-store and application/json", a.header)
+	}
+	r.want("wrong password", r.tryLogin("ann", "x"), 401, "invalid_credentials")
+	unknown, wrong := r.tryLogin("nobody", "x"), r.tryLogin("ann", "x")
+	if unknown.status != wrong.status || unknown.raw != wrong.raw {
+		t.Errorf("unknown user %d %s, wrong password %d %s: want the same words", unknown.status, unknown.raw, wrong.status, wrong.raw)
+	}
+	for what, body := range map[string]string{
+		"empty": "", "array": "[]", "trailing": `{"username":"ann","password":"x"} x`, "number": `{"username":1,"password":"x"}`,
+		"duplicate": `{"username":"ann","username":"bob","password":"x"}`, "case": `{"Username":"ann","password":"x"}`,
+		"no password": `{"username":"ann"}`, "empty name": `{"username":"","password":"x"}`,
+		"long": `{"username":"` + strings.Repeat("a", 257) + `","password":"x"}`, "utf8": "{\"username\":\"\xff\",\"password\":\"x\"}",
+	} {
+		r.want(what, r.do(r.request("POST", "/login", jsonType, body)), 400, "invalid_request")
+	}
+	good := `{"username":"ann","password":"` + password + `"}`
+	r.want("form", r.do(r.request("POST", "/login", formType, good)), 415, "invalid_request")
+	r.want("no type", r.do(r.request("POST", "/login", "", good)), 415, "invalid_request")
+	r.want("charset", r.do(r.request("POST", "/login", "application/json; charset=utf-8", good)), 200, "")
+	r.want("large", r.do(r.request("POST", "/login", jsonType, `{"username":"`+strings.Repeat("a", 70_000)+`"}`)), 413, "invalid_request")
+	r.want("unknown client", r.do(r.request("POST", "/login", jsonType, `{"username":"ann","password":"x","client_id":"nope"}`)), 401, "invalid_client")
+	get := r.do(r.request("GET", "/login", "", ""))
+	r.want("GET", get, 405, "invalid_request")
+	if get.header.Get("Allow") != "POST" {
+		t.Errorf("GET: got Allow %q, want POST", get.header.Get("Allow"))
+	}
+	r.want("nowhere", r.do(r.request("POST", "/nowhere", "", "")), 404, "invalid_request")
+}
+
+func TestTokenAnswers(t *testing.T) {
+	secret := issuer.NewSecret() + "+/ %"
+	r := start(t, server(t).URL(), func(c *issuer.Config) {
+		c.Clients = []issuer.Client{{ID: "app", Public: true, Scopes: []string{"read", "write"}},
+			{ID: "web 1", SecretHash: issuer.HashSecret(secret), Audience: []string{"https://web.example", "https://two.example"}}}
+		c.Clients[1].ID = "web"
+	})
+	r.user("ann", "read", "write", "delete")
+	s := r.login("ann")
+	if s.Scope != "read write" {
+		t.Errorf("got scope %q, want what user and client share", s.Scope)
+	}
+	r.want("no grant type", r.form("/token", "refresh_token", s.Refresh), 400, "invalid_request")
+	r.want("password grant", r.form("/token", "grant_type", "password", "username", "ann", "password", password), 400, "unsupported_grant_type")
+	r.want("no token", r.form("/token", "grant_type", "refresh_token"), 400, "invalid_request")
+	r.want("empty token", r.form("/token", "grant_type", "refresh_token", "refresh_token", ""), 400, "invalid_request")
+	r.want("repeated", r.do(r.request("POST", "/token", formType, "grant_type=refresh_token&grant_type=refresh_token&refresh_token="+s.Refresh)), 400, "invalid_request")
+	r.want("in the query", r.do(r.request("POST", "/token?refresh_token="+s.Refresh, formType, "grant_type=refresh_token")), 400, "invalid_request")
+	r.want("JSON", r.do(r.request("POST", "/token", jsonType, "{}")), 400, "invalid_request")
+	r.want("more scope", r.form("/token", "grant_type", "refresh_token", "refresh_token", s.Refresh, "scope", "read delete"), 400, "invalid_scope")
+	r.want("another client", r.form("/token", "grant_type", "refresh_token", "refresh_token", s.Refresh, "client_id", "web"), 401, "invalid_client")
+	r.want("secret in the body", r.form("/token", "grant_type", "refresh_token", "refresh_token", s.Refresh, "client_id", "web", "client_secret", secret), 401, "invalid_client")
+	less := r.form("/token", "grant_type", "refresh_token", "refresh_token", s.Refresh, "scope", "read", "client_id", "app")
+	if less.status != 200 || less.Scope != "read" || claim(t, less.Access, "scope") != "read" {
+		t.Fatalf("less scope: got %d %s, want 200 and read", less.status, less.raw)
+	}
+	if s = r.refresh(less.Refresh); s.Scope != "read write" {
+		t.Errorf("after less scope: got %q, want the refresh token's own scope again (RFC 6749 §6)", s.Scope)
+	}
+
+	basic := func(path, kind, body, id, pass string) answer {
+		req := r.request("POST", path, kind, body)
+		req.SetBasicAuth(id, pass)
+		return r.do(req)
+	}
+	escaped := strings.NewReplacer("+", "%2B", "/", "%2F", " ", "+", "%", "%25").Replace(secret)
+	login := `{"username":"ann","password":"` + password + `","client_id":"web"}`
+	r.want("confidential client without its secret", r.do(r.request("POST", "/login", jsonType, login)), 401, "invalid_client")
+	w := basic("/login", jsonType, login, "web", escaped)
+	if w.status != 200 || w.Scope != "read write delete" {
+		t.Fatalf("confidential client: got %d %s, want 200", w.status, w.raw)
+	}
+	if aud := claims(t, w.Access)["aud"]; !reflect.DeepEqual(aud, []any{"https://web.example", "https://two.example"}) {
+		t.Errorf("got aud %v, want the client's", aud)
+	}
+	body := "grant_type=refresh_token&refresh_token=" + w.Refresh
+	r.want("its token without authentication", r.do(r.request("POST", "/token", formType, body)), 400, "invalid_grant")
+	r.want("its token with a wrong secret", basic("/token", formType, body, "web", "no"), 401, "invalid_client")
+	r.want("its token by another client", basic("/token", formType, body, "app", ""), 400, "invalid_grant")
+	r.want("its token", basic("/token", formType, body, "web", escaped), 200, "")
+}
+
+func TestAdminAnswers(t *testing.T) {
+	r := start(t, server(t).URL())
+	r.user("root", issuer.ScopeAdmin)
+	u := r.user("ann")
+	admin, s := r.login("root"), r.login("ann")
+	before := len(r.statements())
+	const good = `{"scope":"session","key":"x"}`
+	r.want("no token", r.do(r.request("POST", "/admin/revocations", jsonType, good)), 401, "invalid_token")
+	none := r.do(r.request("POST", "/admin/revocations", jsonType, good))
+	if c := none.header.Get("WWW-Authenticate"); c != `Bearer realm="quash"` {
+		t.Errorf("no token: got challenge %q, want no error in it (RFC 6750 §3.1)", c)
+	}
+	r.want("rubbish", r.bearer("/admin/revocations", "rubbish", good), 401, "invalid_token")
+	small := r.bearer("/admin/revocations", s.Access, good)
+	r.want("no admin", small, 403, "insufficient_scope")
+	if c := small.header.Get("WWW-Authenticate"); !strings.Contains(c, `scope="quash.admin"`) {
+		t.Errorf("no admin: got challenge %q, want the scope", c)
+	}
+	r.want("two tokens in one header", r.bearer("/admin/revocations", "a b", good), 400, "invalid_request")
+	twice := r.request("POST", "/admin/revocations", jsonType, good)
+	twice.Header["Authorization"] = []string{"Bearer " + admin.Access, "Bearer " + admin.Access}
+	r.want("two headers", r.do(twice), 400, "invalid_request")
+	for name, body := range map[string]string{
+		"scope":   `{"key":"x"}`,
+		"scope: ": `{"scope":"everything","key":"x"}`,
+		"key":     `{"scope":"session"}`,
+		"until":   `{"scope":"session","key":"x","until":"tomorrow"}`,
+		"until: ": `{"scope":"session","key":"x","until":1}`,
+		"gen":     `{"scope":"subject","key":"x","gen":-1}`,
+		"gen: ":   `{"scope":"session","key":"x","gen":2}`,
+		"member":  `{"scope":"session","key":"x","sub":"y"}`,
+		"strict":  `{"scope":"session","scope":"subject","key":"x"}`,
+	} {
+		a := r.bearer("/admin/revocations", admin.Access, body)
+		r.want(body, a, 400, "invalid_request")
+		if !strings.Contains(a.Description, strings.Trim(name, ": ")) {
+			t.Errorf("%s: got %q, want the field %s named", body, a.Description, name)
+		}
+		if strings.ContainsAny(a.Description, `"\`) {
+			t.Errorf("%s: got %q, want only characters of RFC 6749 §5.2", body, a.Description)
+		}
+	}
+	if n := len(r.statements()); n != before {
+		t.Errorf("got %d statements from refused requests, want none", n-before)
+	}
+	a := r.bearer("/admin/revocations", admin.Access, `{"scope":"subject","key":"`+u.Sub+`","gen":7,"txn":"case 4711"}`)
+	r.want("gen", a, 200, "")
+	last := r.statements()[len(r.statements())-1]
+	if last.Gen != 7 || last.Txn != "case 4711" || last.ID != a.ID {
+		t.Errorf("got %+v, want gen 7 and the txn", last)
+	}
+	if g := claimNumber(t, r.login("ann").Access, "gen"); g != 7 {
+		t.Errorf("the next login: got gen %v, want 7", g)
+	}
+	r.want("logout", r.bearer("/logout", admin.Access, ""), 200, "")
+	r.want("a revoked admin", r.bearer("/admin/revocations", admin.Access, good), 401, "invalid_token")
+}
+
+// TestAccessToken checks the profile of RFC 9068 with another library and the published key set.
+func TestAccessToken(t *testing.T) {
+	for _, alg := range []string{"ES256", "RS256", "EdDSA"} {
+		t.Run(alg, func(t *testing.T) {
+			r := start(t, server(t).URL(), func(c *issuer.Config) { c.Algorithm = alg })
+			u := r.user("ann", "read")
+			s := r.login("ann")
+			res, err := http.Get(r.url + "/.well-known/jwks.json")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			text, err := io.ReadAll(res.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(string(text), `"d"`) || !strings.Contains(res.Header.Get("Cache-Control"), "max-age") {
+				t.Errorf("key set: got %s with %v, want public members only and a max-age", text, res.Header)
+			}
+			var set jose.JSONWebKeySet
+			if err := json.Unmarshal(text, &set); err != nil {
+				t.Fatal(err)
+			}
+			jws, err := jose.ParseSigned(s.Access, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(alg)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			h := jws.Signatures[0].Protected
+			keys := set.Key(h.KeyID)
+			if len(keys) != 1 || keys[0].Use != "sig" || keys[0].Algorithm != alg || h.ExtraHeaders["typ"] != "at+jwt" {
+				t.Fatalf("got header %+v and keys %+v, want typ at+jwt and one key of that kid", h, keys)
+			}
+			payload, err := jws.Verify(keys[0].Key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var c map[string]any
+			if err := json.Unmarshal(payload, &c); err != nil {
+				t.Fatal(err)
+			}
+			now := float64(time.Now().Unix())
+			iat, _ := c["iat"].(float64)
+			if iat > now || iat < now-10 || c["exp"] != iat+600 || c["auth_time"] != iat {
+				t.Errorf("got times %v, want iat now, exp 600 s later, auth_time at the login", c)
+			}
+			delete(c, "iat")
+			delete(c, "exp")
+			delete(c, "auth_time")
+			if jti, _ := c["jti"].(string); len(jti) < 16 {
+				t.Errorf("got jti %q, want a long random one", jti)
+			}
+			delete(c, "jti")
+			want := map[string]any{"iss": iss, "sub": u.Sub, "aud": "https://api.example", "client_id": "quash", "sid": s.Sid, "gen": 1.0, "scope": "read"}
+			if !reflect.DeepEqual(c, want) {
+				t.Errorf("got %v, want %v", c, want)
+			}
+		})
+	}
+}
+
+func TestMetadata(t *testing.T) {
+	r := start(t, server(t).URL())
+	host := strings.TrimSuffix(r.url, "/auth")
+	var docs []string
+	for _, path := range []string{"/.well-known/oauth-authorization-server/auth", "/auth/.well-known/openid-configuration"} {
+		res, err := http.Get(host + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if err != nil || res.StatusCode != 200 || res.Header.Get("Content-Type") != "application/json" {
+			t.Fatalf("%s: got %d %s %v", path, res.StatusCode, text, err)
+		}
+		docs = append(docs, string(text))
+	}
+	if docs[0] != docs[1] {
+		t.Errorf("got %s and %s, want the same", docs[0], docs[1])
+	}
+	var m map[string]any
+	if err := json.Unmarshal([]byte(docs[0]), &m); err != nil {
+		t.Fatal(err)
+	}
+	if m["issuer"] != iss {
+		t.Errorf("got issuer %v, want %s", m["issuer"], iss)
+	}
+	for name, v := range m {
+		if !strings.HasSuffix(name, "_endpoint") && name != "jwks_uri" {
+			continue
+		}
+		path, ok := strings.CutPrefix(v.(string), iss)
+		if !ok {
+			t.Errorf("%s: got %v, want it under the issuer", name, v)
+			continue
+		}
+		res, err := http.Get(r.url + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode == 404 {
+			t.Errorf("%s: %v does not exist", name, v)
+		}
+	}
+}
+
+func TestReadiness(t *testing.T) {
+	nats := server(t)
+	r := start(t, nats.URL(), func(c *issuer.Config) { c.MaxStaleness = 500 * time.Millisecond })
+	host := strings.TrimSuffix(r.url, "/auth")
+	get := func(path string) answer {
+		req, err := http.NewRequest("GET", host+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.do(req)
+	}
+	r.want("ready", get("/readyz"), 200, "")
+	r.want("alive", get("/livez"), 200, "")
+	if rep := r.Report(); rep.Role != "issuer" || rep.Node != "test" || !rep.Ready || !rep.Synced {
+		t.Errorf("got report %+v, want a ready issuer", rep)
+	}
+	answers, err := events.AskFleet(t.Context(), nats.Connect(t), events.Question{})
+	if err != nil || len(answers) != 1 || answers[0].Node != "test" {
+		t.Errorf("fleet: got %+v %v, want this node", answers, err)
+	}
+	r.user("ann")
+	s := r.login("ann")
+	nats.Stop()
+	until(t, "not ready", func() bool { return get("/readyz").status == 503 })
+	r.want("alive without NATS", get("/livez"), 200, "")
+	until(t, "stale", func() bool { return r.Report().Staleness > time.Second })
+	r.want("a good token while stale", r.bearer("/logout", s.Access, ""), 503, "temporarily_unavailable")
+	nats.Restart(t)
+	r.ready()
+	r.want("afterwards", r.bearer("/logout", s.Access, ""), 200, "")
+}
