@@ -16,7 +16,7 @@ type demoCmd struct {
 	MaxStaleness time.Duration `default:"3s" help:"How old a node's view may be; the demo waits for it to pass (${default})."`
 	JSON         bool          `name:"json" help:"Print one JSON object instead of the table."`
 
-	LogLevel string `default:"error" enum:"debug,info,warn,error" help:"What to log on standard error: ${enum} (${default})."`
+	LogLevel string `default:"none" enum:"none,debug,info,warn,error" help:"What to log on standard error: ${enum} (${default}: the demo breaks things on purpose)."`
 }
 
 // demo is one run: each step does something real, compares it with what is

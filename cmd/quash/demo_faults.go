@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 )
 
@@ -29,7 +30,7 @@ func stepRestart(ctx context.Context, d *demo) (found, error) {
 	})
 	took := time.Since(began)
 	if err == nil {
-		err = d.everyNode(ctx, d.revoked[0], http.StatusUnauthorized)
+		err = thief.callOn(ctx, 100)
 	}
 	if err := errors.Join(err, thief.task.stop()); err != nil {
 		return found{}, err
@@ -40,13 +41,14 @@ func stepRestart(ctx context.Context, d *demo) (found, error) {
 	if thief.refused+thief.unready == 0 {
 		return found{}, errors.New("no call reached the node, so nothing was proven")
 	}
-	return found{fmt.Sprintf("%d revoked calls: 0 accepted, %d × 401, %d × 503, %d not connected", thief.calls, thief.refused, thief.unready, thief.down), took}, nil
+	return found{fmt.Sprintf("%d calls with revoked tokens: 0 accepted, %d × 401, %d × 503, %d not connected", thief.calls.Load(), thief.refused, thief.unready, thief.down), took}, nil
 }
 
 // thief calls one node with revoked tokens, each time on a new connection.
 type thief struct {
-	task                                    *task
-	calls, accepted, refused, unready, down int
+	task                             *task
+	calls                            atomic.Int64
+	accepted, refused, unready, down int // valid once the task has stopped
 }
 
 func startThief(url string, tokens []string) *thief {
@@ -59,8 +61,7 @@ func startThief(url string, tokens []string) *thief {
 		tick := time.NewTicker(time.Millisecond)
 		defer tick.Stop()
 		for ctx.Err() == nil {
-			a, err := c.get(context.Background(), url, tokens[t.calls%len(tokens)])
-			t.calls++
+			a, err := c.get(context.Background(), url, tokens[int(t.calls.Load())%len(tokens)])
 			switch {
 			case err != nil:
 				t.down++
@@ -71,6 +72,7 @@ func startThief(url string, tokens []string) *thief {
 			default:
 				t.accepted++ // anything else is a surprise, and none may happen
 			}
+			t.calls.Add(1)
 			select {
 			case <-ctx.Done():
 			case <-tick.C:
@@ -79,6 +81,17 @@ func startThief(url string, tokens []string) *thief {
 		return nil
 	})
 	return t
+}
+
+// callOn waits until the thief has made n more calls.
+func (t *thief) callOn(ctx context.Context, n int64) error {
+	enough := t.calls.Load() + n
+	return poll(ctx, func() error {
+		if now := t.calls.Load(); now < enough {
+			return fmt.Errorf("%d of %d calls made", now, enough)
+		}
+		return nil
+	})
 }
 
 func stepOutage(ctx context.Context, d *demo) (found, error) {

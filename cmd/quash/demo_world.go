@@ -144,7 +144,7 @@ func (w *world) flags() *natsFlags { return &natsFlags{NATS: w.nats.url()} }
 
 // restartNATS starts a new server on the port and the store of the stopped one.
 func (w *world) restartNATS() error {
-	next, err := startNATS("NATS", w.nats.address(), filepath.Join(w.dir, "nats"), w.log)
+	next, err := startNATS("NATS", w.nats.addr, filepath.Join(w.dir, "nats"), w.log)
 	if err != nil {
 		return err
 	}

@@ -15,8 +15,8 @@ import (
 // embedded is a NATS server in this process, with JetStream on disk. Every
 // acknowledged message is on the disk before its ack (SyncAlways).
 type embedded struct {
-	srv *server.Server
-	log *natsLog
+	srv  *server.Server
+	addr string // HOST:PORT, kept for a restart on the same port
 }
 
 // startNATS starts a server at address (port 0: any free port) that stores under
@@ -63,14 +63,11 @@ func startNATS(flag, address, dir string, log *slog.Logger) (*embedded, error) {
 		srv.WaitForShutdown()
 		return nil, fmt.Errorf("the embedded NATS server can not store under %s (%s): check the disk and the permissions", dir, nl.last())
 	}
-	return &embedded{srv: srv, log: nl}, nil
+	return &embedded{srv: srv, addr: srv.Addr().String()}, nil
 }
 
 // url is where clients on this machine connect.
-func (e *embedded) url() string { return "nats://" + reachable(e.srv.Addr().String()) }
-
-// address is HOST:PORT, for a restart on the same port.
-func (e *embedded) address() string { return e.srv.Addr().String() }
+func (e *embedded) url() string { return "nats://" + reachable(e.addr) }
 
 // run keeps the server until ctx ends, and then stops it.
 func (e *embedded) run(ctx context.Context) error {

@@ -101,13 +101,19 @@ func shellQuote(s string) string {
 }
 
 // selfCommand is how the user can start this program again from the same
-// directory: go run puts the binary into a build cache, whose path helps nobody.
+// directory: go run leaves the binary in a build cache, whose path helps nobody.
 func selfCommand(arg0 string) string {
 	exe, err := os.Executable()
-	if err == nil && (strings.Contains(exe, string(filepath.Separator)+"go-build") || inGoCache(exe)) {
-		return "go run ./cmd/quash"
+	if err != nil || !strings.Contains(exe, string(filepath.Separator)+"go-build") && !inGoCache(exe) {
+		return shellQuote(arg0)
 	}
-	return shellQuote(arg0)
+	if filepath.Base(exe) != filepath.Base(arg0) {
+		return shellQuote(arg0) // somebody chose that name, and not go run
+	}
+	if _, err := os.Stat(filepath.Join("cmd", "quash", "main.go")); err != nil {
+		return shellQuote(exe)
+	}
+	return "go run ./cmd/quash"
 }
 
 func inGoCache(exe string) bool {

@@ -53,6 +53,9 @@ type program struct {
 // result.
 func (p *program) logger(level string) *slog.Logger {
 	var l slog.Level
+	if level == "none" {
+		return slog.New(slog.DiscardHandler)
+	}
 	if err := l.UnmarshalText([]byte(level)); err != nil {
 		l = slog.LevelInfo
 	}
@@ -60,11 +63,11 @@ func (p *program) logger(level string) *slog.Logger {
 }
 
 func main() {
-	os.Exit(run(os.Args, os.Stdout, os.Stderr))
+	os.Exit(execute(os.Args, os.Stdout, os.Stderr))
 }
 
-// run is the whole program except the exit itself.
-func run(args []string, stdout, stderr io.Writer) int {
+// execute is the whole program except the exit itself.
+func execute(args []string, stdout, stderr io.Writer) int {
 	p := &program{args: args, stdout: stdout, stderr: stderr}
 	if len(args) < 2 || args[1] == "help" {
 		// Plain "quash" and "quash help revoke" are what people try first.
@@ -89,12 +92,15 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return p.fail(fmt.Errorf("reading the command table: %w", err))
 	}
-	kctx, err := parser.Parse(args[1:])
+	kctx, err := parser.Parse(protectKey(args[1:], parser.Model))
 	if helped {
 		return exitOK
 	}
 	if err != nil {
-		return p.fail(&usageError{problem: err.Error() + "; see quash " + commandName(args) + "--help"})
+		return p.fail(&usageError{problem: err.Error() + "; see quash " + commandName(args, parser.Model) + "--help"})
+	}
+	for _, name := range unknownVariables(os.Environ(), parser.Model) {
+		fmt.Fprintf(stderr, "quash: warning: the environment variable %s belongs to no flag and is ignored\n", name)
 	}
 	return p.fail(kctx.Run())
 }
@@ -132,10 +138,12 @@ func oneLine(s string) string {
 	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 }
 
-// commandName is the command the user typed, with a space after it.
-func commandName(args []string) string {
-	if len(args) > 1 && !strings.HasPrefix(args[1], "-") {
-		return args[1] + " "
+// commandName is the command the user meant, with a space after it.
+func commandName(args []string, model *kong.Application) string {
+	for _, n := range model.Children {
+		if len(args) > 1 && n.Name == args[1] {
+			return n.Name + " "
+		}
 	}
 	return ""
 }

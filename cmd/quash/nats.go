@@ -52,9 +52,26 @@ func (f *natsFlags) connect(name string, log *slog.Logger) (*nats.Conn, error) {
 	if err != nil {
 		// Everything that can fail here is configuration: reaching the server is not
 		// part of it.
-		return nil, &usageError{problem: fmt.Sprintf("the NATS connection (--nats…): %v", err)}
+		return nil, f.wrong(err)
 	}
 	return nc, nil
+}
+
+// wrong names the flag that a field of the connection's configuration came from.
+func (f *natsFlags) wrong(err error) error {
+	field := (*events.FieldError)(nil)
+	if !errors.As(err, &field) {
+		return &usageError{problem: fmt.Sprintf("NATS at %s refuses the connection (check the --nats flags): %v", f.redacted(), err)}
+	}
+	flag := "--nats-" + field.Field
+	switch field.Field {
+	case "url":
+		flag = "--nats"
+	case "inbox_prefix":
+		flag = "--nats-inbox"
+	}
+	text := strings.TrimPrefix(err.Error(), "connect to NATS: ")
+	return usagef(flag, "%s", strings.Replace(text, fmt.Sprintf("%v: %s: ", events.ErrInvalid, field.Field), "", 1))
 }
 
 // connectNow gives a connection that stands, or an error within a few seconds:

@@ -20,7 +20,7 @@ import (
 type upCmd struct {
 	DataDir      string        `default:"quash-data" placeholder:"DIR" help:"Where everything is kept; made if missing (${default})."`
 	Listen       string        `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address of the issuer (${default})."`
-	APIListen    []string      `name:"api-listen" default:"127.0.0.1:8081,127.0.0.1:8082" placeholder:"HOST:PORT,…" help:"Addresses of the demo API nodes, one node each (${default})."`
+	APIListen    []string      `name:"api-listen" default:"127.0.0.1:8081,127.0.0.1:8082" placeholder:"HOST:PORT" help:"Addresses of the demo API nodes, one node each (${default})."`
 	NATSListen   string        `name:"nats-listen" default:"127.0.0.1:4222" placeholder:"HOST:PORT" help:"Address of the embedded NATS server, so that other processes can join; it asks nobody for a password (${default})."`
 	DemoUser     string        `placeholder:"NAME:PASSWORD" help:"First user (default: demo with a random password, kept in the data directory)."`
 	MaxStaleness time.Duration `default:"30s" help:"How old a node's view of the revocations may be (${default})."`

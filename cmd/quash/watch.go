@@ -23,7 +23,8 @@ type watchCmd struct {
 	JSON bool `name:"json" help:"One JSON object per line."`
 
 	natsFlags `embed:""`
-	logFlags  `embed:""`
+
+	LogLevel string `default:"warn" enum:"debug,info,warn,error" help:"What to log on standard error: ${enum} (${default})."`
 }
 
 func (c *watchCmd) Run(p *program) error {

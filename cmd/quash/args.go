@@ -1,0 +1,64 @@
+package main
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+// protectKey lets the KEY of "revoke SCOPE KEY" begin with a dash: session and
+// token IDs are often base64url, and one in 64 of those does. It moves such a KEY
+// behind "--" unless it is a flag of the command.
+func protectKey(args []string, model *kong.Application) []string {
+	if len(args) < 3 || args[0] != "revoke" || !strings.HasPrefix(args[2], "-") || args[2] == "-" {
+		return args
+	}
+	name, _, _ := strings.Cut(args[2], "=")
+	if args[2] == "-h" || name == "--" || name == "--help" || slices.Contains(args, "--") {
+		return args
+	}
+	for _, n := range model.Children {
+		if n.Name != "revoke" {
+			continue
+		}
+		for _, f := range n.Flags {
+			if name == "--"+f.Name {
+				return args
+			}
+		}
+	}
+	out := append(slices.Clone(args[:2]), args[3:]...)
+	return append(out, "--", args[2])
+}
+
+// notFlags are variables of ours that configure something else: the shipped NATS
+// configuration.
+var notFlags = []string{
+	"QUASH_NATS_OPERATOR_PASSWORD", "QUASH_NATS_ISSUER_PASSWORD", "QUASH_NATS_PUBLISHER_PASSWORD", "QUASH_NATS_VERIFIER_PASSWORD",
+}
+
+// unknownVariables lists QUASH_ variables that no command reads: a misspelt one
+// must not go unnoticed.
+func unknownVariables(environ []string, model *kong.Application) []string {
+	known := slices.Clone(notFlags)
+	var walk func(*kong.Node)
+	walk = func(n *kong.Node) {
+		for _, f := range n.Flags {
+			known = append(known, f.Envs...)
+		}
+		for _, c := range n.Children {
+			walk(c)
+		}
+	}
+	walk(model.Node)
+	var unknown []string
+	for _, v := range environ {
+		name, _, _ := strings.Cut(v, "=")
+		if strings.HasPrefix(name, "QUASH_") && !slices.Contains(known, name) {
+			unknown = append(unknown, name)
+		}
+	}
+	slices.Sort(unknown)
+	return unknown
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// process is quash running as a child, with its output line by line.
+type process struct {
+	cmd  *exec.Cmd
+	done chan struct{} // closed when it has ended
+	err  error         // valid then
+
+	mu    sync.Mutex // guards what follows
+	lines []string
+	more  chan struct{} // closed and replaced at every new line
+}
+
+func startProcess(cmd *exec.Cmd) (*process, error) {
+	p := &process{cmd: cmd, done: make(chan struct{}), more: make(chan struct{})}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	cmd.Stdout, cmd.Stderr = w, w
+	if err := cmd.Start(); err != nil {
+		_ = r.Close()
+		_ = w.Close()
+		return nil, err
+	}
+	_ = w.Close() // the child has its own copy
+	go func() {
+		defer close(p.done)
+		p.read(r)
+		_ = r.Close()
+		p.err = cmd.Wait()
+	}()
+	return p, nil
+}
+
+func (p *process) read(r io.Reader) {
+	scanner := bufio.NewScanner(r)
+	scanner.Buffer(nil, 1<<20)
+	for scanner.Scan() {
+		p.mu.Lock()
+		p.lines = append(p.lines, scanner.Text())
+		close(p.more)
+		p.more = make(chan struct{})
+		p.mu.Unlock()
+	}
+}
+
+func (p *process) snapshot() ([]string, <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.lines), p.more
+}
+
+func (p *process) output() string {
+	lines, _ := p.snapshot()
+	return strings.Join(lines, "\n") + "\n"
+}
+
+// waitLine waits until a line matches.
+func (p *process) waitLine(pattern string) error {
+	want, err := regexp.Compile(pattern)
+	if err != nil {
+		return err
+	}
+	limit := time.NewTimer(patience)
+	defer limit.Stop()
+	ended := p.done
+	for {
+		lines, more := p.snapshot()
+		if slices.ContainsFunc(lines, want.MatchString) {
+			return nil
+		}
+		if ended == nil {
+			return fmt.Errorf("it ended (%v) without a line %q:\n%s", p.err, pattern, p.output())
+		}
+		select {
+		case <-more:
+		case <-ended:
+			ended = nil // look once more: its last lines are there now
+		case <-limit.C:
+			return fmt.Errorf("no line %q:\n%s", pattern, p.output())
+		}
+	}
+}
+
+// interrupt is Ctrl-C. It gives the process' own end.
+func (p *process) interrupt() error {
+	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
+		return err
+	}
+	select {
+	case <-p.done:
+		return p.err
+	case <-time.After(patience):
+		p.kill()
+		return fmt.Errorf("it did not end after an interrupt:\n%s", p.output())
+	}
+}
+
+// kill is SIGKILL, and waits. It may be called again.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill() // fails if it has ended
+	<-p.done
+}
+
+// startQuash runs quash until the test ends.
+func startQuash(t testing.TB, args ...string) *process {
+	t.Helper()
+	p, err := startProcess(quashCommand(args...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		p.kill()
+		if t.Failed() {
+			t.Logf("quash %v:\n%s", args, p.output())
+		}
+	})
+	return p
+}
+
+// freeAddress is a free address of 127.0.0.1 below the range from which the kernel
+// takes ports for outgoing connections, so that nothing grabs it meanwhile.
+func freeAddress() (string, error) {
+	for range 1000 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000)))
+		if err != nil {
+			continue
+		}
+		return l.Addr().String(), l.Close()
+	}
+	return "", fmt.Errorf("found no free port")
+}
