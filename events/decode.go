@@ -50,7 +50,7 @@ func (r *Revocation) decode(data []byte) error {
 	}
 	for i := range members {
 		if err := r.member(members[i].Name, members[i].Value); err != nil {
-			return undecodable("%s: %w", members[i].Name, err)
+			return undecodable("%s: %w", string(members[i].Name), err) // a copy, so that members stay on the stack
 		}
 	}
 	if err := r.check(); err != nil {

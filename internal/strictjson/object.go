@@ -12,22 +12,42 @@ type Member struct {
 }
 
 // Members checks the whole document, which must be one object, and appends its
-// members to buf in the order of the document. With a buf that has room for them
-// and for those of the deepest open objects it does not allocate.
+// members to buf in the order of the document. With a buf that is large enough
+// it does not allocate.
 func Members(data []byte, buf []Member) ([]Member, error) {
-	s := scanner{data: data, open: buf}
+	s := scanner{data: data}
 	pos := s.space(0)
 	if pos >= len(data) || data[pos] != '{' {
 		return nil, notObject(data, pos)
 	}
-	pos, err := s.object(pos, 1)
+	var room [manyNames][]byte
+	var names nameSet
+	list := room[:0]
+	pos, more, err := s.first(pos)
+	for more && err == nil {
+		var m Member
+		if m.Name, pos, err = s.name(pos); err != nil {
+			break
+		}
+		if !names.add(list, m.Name) {
+			return nil, duplicate(pos)
+		}
+		list = append(list, m.Name)
+		start := pos
+		if pos, err = s.value(pos, 1); err != nil {
+			break
+		}
+		m.Value = data[start:pos:pos]
+		buf = append(buf, m)
+		pos, more, err = s.next(pos)
+	}
 	if err != nil {
 		return nil, err
 	}
 	if pos = s.space(pos); pos != len(data) {
 		return nil, syntax(pos, "text after the document")
 	}
-	return s.open, nil
+	return buf, nil
 }
 
 func notObject(data []byte, pos int) error {
@@ -59,8 +79,7 @@ func Object(data []byte, member func(name string, value []byte) error) error {
 
 // Valid reports whether data is one strict JSON value of any type.
 func Valid(data []byte) error {
-	var buf [24]Member
-	s := scanner{data: data, open: buf[:0]}
+	s := scanner{data: data}
 	pos, err := s.value(s.space(0), 0)
 	if err != nil {
 		return err

@@ -1,7 +1,6 @@
 package strictjson
 
 import (
-	"bytes"
 	"encoding/binary"
 	"math/bits"
 	"unicode/utf8"
@@ -11,9 +10,6 @@ import (
 // return the position after what they read.
 type scanner struct {
 	data []byte
-	// open holds the members read so far of all objects that are open, the
-	// outermost first.
-	open []Member
 }
 
 func (s *scanner) space(pos int) int {
@@ -40,10 +36,7 @@ func (s *scanner) value(pos, depth int) (int, error) {
 	case c == '-' || '0' <= c && c <= '9':
 		return s.number(pos)
 	case c == '{':
-		base := len(s.open)
-		end, err := s.object(pos, depth+1)
-		s.open = s.open[:base]
-		return end, err
+		return s.object(pos, depth+1)
 	case c == '[':
 		return s.array(pos, depth+1)
 	case c == 't':
@@ -91,97 +84,78 @@ func (s *scanner) array(pos, depth int) (int, error) {
 	}
 }
 
-// object reads an object at pos, adds its members to s.open and refuses a name
-// that occurs twice.
+// object reads an object inside the document and forgets it.
 func (s *scanner) object(pos, depth int) (int, error) {
 	if depth > MaxDepth {
 		return pos, &Error{Offset: pos, Reason: "object", Kind: ErrDepth}
 	}
-	names := nameSet{base: len(s.open)}
+	var room [8][]byte
+	var names nameSet
+	list := room[:0]
+	pos, more, err := s.first(pos)
+	for more && err == nil {
+		var name []byte
+		if name, pos, err = s.name(pos); err != nil {
+			break
+		}
+		if !names.add(list, name) {
+			return pos, duplicate(pos)
+		}
+		list = append(list, name)
+		if pos, err = s.value(pos, depth); err != nil {
+			break
+		}
+		pos, more, err = s.next(pos)
+	}
+	return pos, err
+}
+
+func duplicate(pos int) error {
+	return &Error{Offset: pos, Reason: "in one object", Kind: ErrDuplicate}
+}
+
+// first steps into the object at pos and reports whether it has members.
+func (s *scanner) first(pos int) (int, bool, error) {
 	pos = s.space(pos + 1)
 	if pos < len(s.data) && s.data[pos] == '}' {
-		return pos + 1, nil
+		return pos + 1, false, nil
 	}
-	for {
-		if pos >= len(s.data) || s.data[pos] != '"' {
-			return pos, syntax(pos, "expected a member name")
-		}
-		end, escaped, err := s.str(pos)
-		if err != nil {
-			return pos, err
-		}
-		name := s.data[pos+1 : end-1]
-		if escaped {
-			name = unescape(name)
-		}
-		if !names.add(s.open, name) {
-			return pos, &Error{Offset: pos, Reason: "in one object", Kind: ErrDuplicate}
-		}
-		pos = s.space(end)
-		if pos >= len(s.data) || s.data[pos] != ':' {
-			return pos, syntax(pos, "expected a colon")
-		}
-		start, at := s.space(pos+1), len(s.open)
-		s.open = append(s.open, Member{Name: name})
-		if pos, err = s.value(start, depth); err != nil {
-			return pos, err
-		}
-		s.open[at].Value = s.data[start:pos:pos]
-		pos = s.space(pos)
-		if pos >= len(s.data) {
-			return pos, syntax(pos, "unexpected end in an object")
-		}
-		switch s.data[pos] {
-		case ',':
-			pos = s.space(pos + 1)
-		case '}':
-			return pos + 1, nil
-		default:
-			return pos, syntax(pos, "expected a comma or the end of the object")
-		}
-	}
+	return pos, true, nil
 }
 
-// nameSet notices a second occurrence of a name. Most names are told apart by
-// one bit; objects with many members get a map, so that a hostile document
-// costs no more than its length.
-type nameSet struct {
-	base  int
-	seen  uint64
-	large map[string]struct{}
+// name reads a member's name and returns the position of its value.
+func (s *scanner) name(pos int) ([]byte, int, error) {
+	if pos >= len(s.data) || s.data[pos] != '"' {
+		return nil, pos, syntax(pos, "expected a member name")
+	}
+	end, escaped, err := s.str(pos)
+	if err != nil {
+		return nil, pos, err
+	}
+	name := s.data[pos+1 : end-1]
+	if escaped {
+		name = unescape(name)
+	}
+	pos = s.space(end)
+	if pos >= len(s.data) || s.data[pos] != ':' {
+		return nil, pos, syntax(pos, "expected a colon")
+	}
+	return name, s.space(pos + 1), nil
 }
 
-const manyNames = 32
-
-func (n *nameSet) add(members []Member, name []byte) bool {
-	members = members[n.base:]
-	if n.large != nil || len(members) >= manyNames {
-		if n.large == nil {
-			n.large = make(map[string]struct{}, 2*manyNames)
-			for _, m := range members {
-				n.large[string(m.Name)] = struct{}{}
-			}
-		}
-		if _, dup := n.large[string(name)]; dup {
-			return false
-		}
-		n.large[string(name)] = struct{}{}
-		return true
+// next steps over what follows a member and reports whether another one does.
+func (s *scanner) next(pos int) (int, bool, error) {
+	pos = s.space(pos)
+	if pos >= len(s.data) {
+		return pos, false, syntax(pos, "unexpected end in an object")
 	}
-	h := uint(len(name))
-	if len(name) > 0 {
-		h += uint(name[0])*7 + uint(name[len(name)-1])*31
+	switch s.data[pos] {
+	case ',':
+		return s.space(pos + 1), true, nil
+	case '}':
+		return pos + 1, false, nil
 	}
-	bit := uint64(1) << (h & 63)
-	if n.seen&bit != 0 {
-		for _, m := range members {
-			if bytes.Equal(m.Name, name) {
-				return false
-			}
-		}
-	}
-	n.seen |= bit
-	return true
+	return pos, false, syntax(pos, "expected a comma or the end of the object")
 }
 
 const (
