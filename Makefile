@@ -24,6 +24,7 @@ race: ## run the tests with the race detector
 .PHONY: bench
 bench: ## run the benchmarks (BENCHTIME=1s)
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
+	if [ -f bench/go.mod ]; then cd bench && $(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...; fi
 
 # go test takes one fuzz target at a time.
 .PHONY: fuzz

@@ -30,7 +30,7 @@ const testsOnly = -1 // below the house: no package may import it outside its te
 var house = map[string]room{
 	"internal/strictjson": {floor: 0, why: "reads untrusted JSON; small, no policy, nothing to trust but the standard library"},
 
-	"events": {floor: 1, ours: []string{"internal/strictjson"}, outside: []string{natsGo},
+	"events": {floor: 1, ours: []string{"internal/strictjson"}, outside: []string{natsGo, nuid},
 		why: "the wire contract; business systems embed it to publish, so it brings the NATS client and nothing else"},
 	"cache": {floor: 1, outside: []string{ristretto},
 		why: "what a node remembers; knows neither NATS nor JWT, so that it can be fuzzed and measured alone"},
@@ -53,6 +53,7 @@ var house = map[string]room{
 
 	"internal/natstest":       {floor: testsOnly, outside: []string{natsGo, natsServer}, why: "real servers for tests"},
 	"internal/natstest/natsd": {floor: testsOnly, outside: []string{natsServer}, why: "a server process to kill and freeze"},
+	"internal/bench":          {floor: testsOnly, why: "benchmarks across packages"},
 	"internal/floors":         {floor: testsOnly, why: "this test"},
 }
 
@@ -60,6 +61,7 @@ const (
 	natsGo     = "github.com/nats-io/nats.go"
 	natsServer = "github.com/nats-io/nats-server/v2"
 	nkeys      = "github.com/nats-io/nkeys"
+	nuid       = "github.com/nats-io/nuid" // nats.go brings it
 	ristretto  = "github.com/dgraph-io/ristretto/v2"
 	goJWT      = "github.com/golang-jwt/jwt/v5"
 	goJOSE     = "github.com/go-jose/go-jose/v4"
