@@ -23,11 +23,11 @@ type bucket struct {
 	prefix string // "$KV.NAME."
 }
 
-// bucketConfig: memory buckets hold what may be lost, drop the oldest when full, and forget after maxAge.
+// bucketConfig: lossy buckets hold what may be lost, drop the oldest when full, and forget after maxAge.
 type bucketConfig struct {
 	name, description string
 	replicas          int
-	memory            bool
+	lossy             bool
 	maxBytes          int64
 	maxAge            time.Duration
 }
@@ -51,8 +51,8 @@ func openBucket(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, c bu
 		AllowAtomicPublish: true,
 		AllowDirect:        c.replicas == 1,
 	}
-	if c.memory {
-		want.Storage, want.Discard, want.MaxBytes, want.AllowAtomicPublish = jetstream.MemoryStorage, jetstream.DiscardOld, c.maxBytes, false
+	if c.lossy {
+		want.Discard, want.MaxBytes, want.AllowAtomicPublish = jetstream.DiscardOld, c.maxBytes, false
 	}
 	stream, err := js.Stream(ctx, want.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -65,7 +65,7 @@ func openBucket(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, c bu
 		return nil, fmt.Errorf("open bucket %s: %w", c.name, unavailable(err))
 	}
 	got := stream.CachedInfo().Config
-	if got.MaxMsgsPerSubject != 1 || !got.AllowMsgTTL || got.Discard != want.Discard || !c.memory && (!got.AllowAtomicPublish || got.MaxAge != 0) ||
+	if got.MaxMsgsPerSubject != 1 || !got.AllowMsgTTL || got.Discard != want.Discard || !c.lossy && (!got.AllowAtomicPublish || got.MaxAge != 0) ||
 		got.Replicas > 1 && got.AllowDirect {
 		return nil, fmt.Errorf("%w: Bucket: %s exists and is not a bucket of a quash issuer", ErrConfig, c.name)
 	}

@@ -454,3 +454,5 @@ func TestReadiness(t *testing.T) {
 	r.ready()
 	r.want("afterwards", r.bearer("/logout", s.Access, ""), 200, "")
 }
+
+func encode64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }

@@ -76,7 +76,7 @@ func New(ctx context.Context, c Config) (*Issuer, error) {
 		return nil, err
 	}
 	attempts, err := openBucket(ctx, c.Conn, js, bucketConfig{name: c.Bucket + "_THROTTLE", replicas: c.Replicas,
-		description: "quash issuer: login attempts", memory: true, maxBytes: throttleBytes, maxAge: throttleMemory})
+		description: "quash issuer: login attempts", lossy: true, maxBytes: throttleBytes, maxAge: throttleMemory})
 	if err != nil {
 		return nil, err
 	}

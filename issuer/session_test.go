@@ -1,6 +1,7 @@
 package issuer_test
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -280,4 +281,85 @@ func TestRestart(t *testing.T) {
 		t.Errorf("a session from before: got %d %s, want 200", a.status, a.raw)
 	}
 	r.login("ann")
+}
+
+// TestRefreshThatWasNotAnswered: the rotation was stored, the client heard 503 and keeps its token: no theft.
+func TestRefreshThatWasNotAnswered(t *testing.T) {
+	r := start(t, server(t).URL())
+	r.user("ann")
+	s := r.login("ann")
+	for _, step := range []string{"rotate", "rotated"} {
+		issuer.SetFault(r.Issuer, func(at string) error {
+			if at == step {
+				return errors.Join(issuer.ErrUnavailable, errCrash)
+			}
+			return nil
+		})
+		r.want(step+": refresh", r.refresh(s.Refresh), 503, "temporarily_unavailable")
+		issuer.SetFault(r.Issuer, nil)
+		next := r.refresh(s.Refresh)
+		r.want(step+": again", next, 200, "")
+		s = next
+	}
+	r.want("the successor", r.refresh(s.Refresh), 200, "")
+	r.want("and then reuse is reuse", r.refresh(s.Refresh), 400, "invalid_grant")
+}
+
+// TestLoginRacesRevokeAll: a login whose session was stored before a revoke-all and read after it starts anew.
+func TestLoginRacesRevokeAll(t *testing.T) {
+	nats := server(t)
+	r := start(t, nats.URL())
+	other := startWith(t, nats.URL(), r.cfg)
+	u := r.user("ann")
+	raced := false
+	issuer.SetFault(r.Issuer, func(at string) error {
+		if at == "session" && !raced {
+			raced = true
+			_, err := other.Revoke(t.Context(), events.Revocation{Scope: events.Subject, Key: u.Sub})
+			return err
+		}
+		return nil
+	})
+	s := r.login("ann")
+	if !raced {
+		t.Fatal("no race")
+	}
+	r.alive("the login's token", s.Access)
+	if g := claimNumber(t, s.Access, "gen"); g != 2 {
+		t.Errorf("got gen %v, want the raised one, 2", g)
+	}
+	if next := r.refresh(s.Refresh); next.status != 200 {
+		t.Errorf("refresh: got %d %s, want 200", next.status, next.raw)
+	}
+
+	// A disabling between the reads is seen as well.
+	raced = false
+	issuer.SetFault(r.Issuer, func(at string) error {
+		if at == "session" && !raced {
+			raced = true
+			return other.Disable(t.Context(), u.Sub, issuer.Cause{})
+		}
+		return nil
+	})
+	r.want("login while being disabled", r.tryLogin("ann", password), 403, "access_denied")
+}
+
+// TestDisabledElsewhere: a user whom another program disabled in the store, or removed, cannot refresh.
+func TestDisabledElsewhere(t *testing.T) {
+	r := start(t, server(t).URL())
+	u := r.user("ann", "read", "write")
+	s := r.login("ann")
+	u.Scopes = []string{"write"}
+	u, err := r.Users().Update(t.Context(), u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s = r.refresh(s.Refresh); s.Scope != "write" {
+		t.Errorf("after losing a scope: got %d %q, want write", s.status, s.Scope)
+	}
+	u.Disabled = true
+	if _, err := r.Users().Update(t.Context(), u); err != nil {
+		t.Fatal(err)
+	}
+	r.want("refresh while disabled", r.refresh(s.Refresh), 400, "invalid_grant")
 }

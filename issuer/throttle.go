@@ -20,7 +20,7 @@ func (e *ThrottledError) Error() string {
 // Unwrap makes it ErrThrottled.
 func (e *ThrottledError) Unwrap() error { return ErrThrottled }
 
-// throttle counts wrong passwords per account, for all replicas together, in a bounded bucket in the server's memory. An
+// throttle counts wrong passwords per account, for all replicas together, in a bounded bucket. An
 // attempt takes a token before the password is looked at and a success gives it back, so guessing in parallel
 // gains nothing. Whoever guesses can keep the account's tokens at zero, so an address from which the account's owner
 // has logged in has tokens of its own: nobody can lock her out from elsewhere.

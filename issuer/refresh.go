@@ -1,0 +1,166 @@
+package issuer
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/quash-auth/quash/cache"
+	"github.com/quash-auth/quash/events"
+)
+
+// refresh rotates. client is nil if the request named none. Errors: ErrGrant, errBadScope, ErrUnavailable.
+func (i *Issuer) refresh(ctx context.Context, raw string, client *Client, want string) (*grant, error) {
+	if err := i.current(); err != nil {
+		return nil, err
+	}
+	sid, secret, ok := parseRefreshToken(raw)
+	if !ok {
+		return nil, ErrGrant
+	}
+	for range maxRounds {
+		issued := i.cfg.Now() // before the marks are read, see raise
+		s, err := i.session(ctx, sid)
+		if err != nil {
+			return nil, err
+		}
+		if s == nil || s.State != live || s.expired(issued) || !s.madeHere(secret) || !i.mayUse(s, client) {
+			return nil, ErrGrant
+		}
+		again := false // the same successor once more
+		if !same(s.Current, secret) {
+			if again = i.mayRepeat(s, secret, issued); !again {
+				return nil, i.reused(ctx, s)
+			}
+		}
+		asked := s.Scope
+		if want != "" {
+			asked = strings.Fields(want)
+		}
+		if slices.ContainsFunc(asked, func(x string) bool { return !slices.Contains(s.Scope, x) }) {
+			return nil, errBadScope
+		}
+		if again {
+			scope, err := i.stillGranted(ctx, s, asked)
+			if err != nil {
+				return nil, err
+			}
+			return i.grant(s, s.successor(secret, s.Salt), scope, issued)
+		}
+		g, err := i.rotate(ctx, s, secret, asked, issued)
+		if errors.Is(err, ErrConflict) {
+			continue // somebody else rotated or ended it: look what became of it
+		}
+		return g, err
+	}
+	return nil, errContended
+}
+
+// rotate stores the successor, and meanwhile looks whether something wider has ended the session: then it does no harm that
+// it was rotated.
+func (i *Issuer) rotate(ctx context.Context, s *session, secret []byte, asked []string, issued time.Time) (*grant, error) {
+	if err := i.step("rotate"); err != nil {
+		return nil, err
+	}
+	type answer struct {
+		scope []string
+		err   error
+	}
+	judged := make(chan answer, 1)
+	go func(s session) {
+		scope, err := i.stillGranted(ctx, &s, asked)
+		judged <- answer{scope, err}
+	}(*s)
+	next := s.rotate(secret, issued, i.cfg.RefreshIdle)
+	err := i.writeSession(ctx, s)
+	a := <-judged
+	switch {
+	case errors.Is(a.err, ErrGrant):
+		return nil, a.err
+	case errors.Is(err, ErrConflict):
+		return nil, err
+	}
+	if err == nil {
+		err = i.step("rotated")
+	}
+	var g *grant
+	if err = errors.Join(err, a.err); err == nil {
+		g, err = i.grant(s, next, a.scope, issued)
+	}
+	if err != nil { // the client keeps its token and must be able to try again
+		i.unanswered.add(s, issued)
+		return nil, unavailable(err)
+	}
+	return g, nil
+}
+
+// mayUse: the token is bound to its client (RFC 6749 §6). A confidential client must have authenticated.
+func (i *Issuer) mayUse(s *session, client *Client) bool {
+	if client != nil {
+		return client.ID == s.Client
+	}
+	c, ok := i.client(s.Client)
+	return ok && c.Public
+}
+
+// mayRepeat: the presented token is the one just before, and either the grace runs, counted from the rotation, or this
+// replica knows that the rotation was never answered.
+func (i *Issuer) mayRepeat(s *session, secret []byte, now time.Time) bool {
+	if !same(s.Prev, secret) {
+		return false
+	}
+	since := now.Sub(time.UnixMilli(s.Rotated))
+	return since >= 0 && since < i.cfg.ReuseGrace || i.unanswered.has(s, now)
+}
+
+// reused ends the session everywhere.
+func (i *Issuer) reused(ctx context.Context, s *session) error {
+	_, err := i.Revoke(ctx, events.Revocation{Scope: events.Session, Key: s.sid, By: "system", Reason: "refresh token used twice"})
+	if err != nil {
+		return err
+	}
+	return ErrGrant
+}
+
+var errBadScope = errors.New("issuer: the scope exceeds the one granted")
+
+// stillGranted reads everything wider than the session that may have ended it, and returns those of the asked scopes that the user
+// and the client still have.
+func (i *Issuer) stillGranted(ctx context.Context, s *session, asked []string) ([]string, error) {
+	type answer struct {
+		u   User
+		err error
+	}
+	users := make(chan answer, 1)
+	go func() {
+		u, err := i.users.Get(ctx, s.Sub)
+		users <- answer{u, err}
+	}()
+	m, err := i.marks(ctx, s.Sub, s.Client)
+	a := <-users
+	switch {
+	case err != nil:
+		return nil, err
+	case errors.Is(a.err, ErrNoUser), a.err == nil && a.u.Disabled, m.over(s):
+		return nil, ErrGrant
+	case a.err != nil:
+		return nil, unavailable(a.err)
+	}
+	// Statements of others that are not in the records yet. The session is as old as its login.
+	ref := i.deny.Ref(cache.Claims{Issuer: i.cfg.Issuer, Session: s.sid, Subject: s.Sub, Client: s.Client,
+		IssuedAt: s.Auth, HasIssuedAt: true, Gen: s.Gen, HasGen: true})
+	if i.deny.Check(&ref).Revoked {
+		if err := i.current(); err != nil { // stopped meanwhile: a closed denylist covers everything
+			return nil, err
+		}
+		return nil, ErrGrant
+	}
+	client, ok := i.client(s.Client)
+	if !ok {
+		return nil, ErrGrant
+	}
+	has := client.grant(a.u.Scopes)
+	return slices.DeleteFunc(slices.Clone(asked), func(x string) bool { return !slices.Contains(has, x) }), nil
+}
