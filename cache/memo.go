@@ -27,6 +27,8 @@ type Memo[V any] struct {
 	seed maphash.Seed
 	gate gate // around every Get
 	puts gate // around every Put
+
+	forge func(string) uint64 // replaces the hash in tests of collisions; nil otherwise
 }
 
 type memory[V any] struct {
@@ -57,12 +59,19 @@ func NewMemo[V any](cfg MemoConfig) (*Memo[V], error) {
 	return &Memo[V]{c: c, seed: maphash.MakeSeed()}, nil
 }
 
+func (m *Memo[V]) hash(raw string) uint64 {
+	if m.forge != nil {
+		return m.forge(raw)
+	}
+	return maphash.String(m.seed, raw)
+}
+
 // Get returns what was put for exactly this text.
 func (m *Memo[V]) Get(raw string) (v V, ok bool) {
 	if m == nil {
 		return v, false
 	}
-	h := maphash.String(m.seed, raw)
+	h := m.hash(raw)
 	if !m.gate.enter(h) {
 		return v, false
 	}
@@ -82,7 +91,7 @@ func (m *Memo[V]) Put(raw string, v V, cost int64) {
 	if m == nil {
 		return
 	}
-	h := maphash.String(m.seed, raw)
+	h := m.hash(raw)
 	if !m.puts.enter(h) {
 		return
 	}
