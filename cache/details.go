@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"math"
 	"math/bits"
 	"runtime"
 	"sync"
@@ -164,7 +165,10 @@ func (ds *details) fold(n note) {
 			cur.seq, ok = ds.read(n.ticket)
 		}
 		if !ok && n.action == extend {
-			return // forgotten: the weaker statement must not take its place
+			if ds.forgetful(n.scope) {
+				return
+			}
+			n.seq = 0 // unknown: the weaker statement must not take its place
 		}
 		if ok && (n.action == extend || cur.seq > n.seq) {
 			n.seq = cur.seq
@@ -203,8 +207,13 @@ func (ds *details) spill(n note) {
 	ds.overflow.n.Store(int64(len(ds.overflow.m)))
 }
 
-// sweep drops what the overflow holds of expired entries.
+// sweep drops what the overflow holds of entries that have expired a while ago: an entry
+// may be extended while it is about to leave, and its detail with it.
 func (ds *details) sweep(limit int64) {
+	if limit == math.MinInt64 {
+		return
+	}
+	limit -= int64(slack / time.Second)
 	if ds.overflow.n.Load() == 0 {
 		return
 	}

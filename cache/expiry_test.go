@@ -117,6 +117,13 @@ func TestRunSweeps(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- d.Run(ctx) }()
+		defer func() {
+			cancel()
+			if err := <-ended; err != nil {
+				t.Errorf("Run: %v", err)
+			}
+			d.Close()
+		}()
 		const n = 3000
 		until := time.Now().Add(10 * time.Minute)
 		if err := d.Apply(statements(0, n, until.Unix())); err != nil {
@@ -138,11 +145,6 @@ func TestRunSweeps(t *testing.T) {
 		if got := d.Stats(); got.Entries != 0 || got.IndexBytes != 0 || got.RecordMissing.Lost != 0 {
 			t.Errorf("two minutes after: %+v", got)
 		}
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("Run: %v", err)
-		}
-		d.Close()
 	})
 }
 
