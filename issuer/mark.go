@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"math"
 
 	"github.com/quash-auth/quash/events"
 )
@@ -45,6 +46,61 @@ func (m mark) write() (write, error) {
 		return write{}, fmt.Errorf("encode the mark record: %w", err)
 	}
 	return write{key: m.key, value: value, revision: m.revision}, nil
+}
+
+// apply gives a subject's statement its generation: one more than now, or what was asked for.
+func (m *mark) apply(r events.Revocation, asked uint64) events.Revocation {
+	if r.Scope != events.Subject {
+		return r
+	}
+	switch {
+	case asked != 0:
+		r.Gen = max(m.Gen, asked)
+	case m.pendingID(r.ID): // raised already in an earlier round
+		r.Gen = m.Gen
+	case m.Gen < math.MaxUint64:
+		r.Gen = m.Gen + 1
+	}
+	return r
+}
+
+// join raises the mark to the statement; it only ever rises. It reports whether anything changed.
+func (m *mark) join(r events.Revocation) bool {
+	was := *m
+	if r.Scope == events.Subject && r.Gen > 0 {
+		m.Gen = max(m.Gen, r.Gen) // our tokens carry gen, so Before says nothing about them
+	} else if !r.Before.IsZero() {
+		m.Cutoff = max(m.Cutoff, r.Before.Unix())
+	}
+	return m.Gen != was.Gen || m.Cutoff != was.Cutoff
+}
+
+func pendingID(text json.RawMessage) string {
+	r, err := events.Decode(text)
+	if err != nil {
+		return ""
+	}
+	return r.ID
+}
+
+func (m *mark) pendingID(id string) bool {
+	for _, p := range m.Pending {
+		if pendingID(p) == id {
+			return true
+		}
+	}
+	return false
+}
+
+// drop takes a statement off the pending ones.
+func (m *mark) drop(id string) {
+	var kept []json.RawMessage
+	for _, p := range m.Pending {
+		if pendingID(p) != id {
+			kept = append(kept, p)
+		}
+	}
+	m.Pending = kept
 }
 
 // marks is what decides whether a session is over although its own record says live.

@@ -1,6 +1,7 @@
 package issuer
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 )
@@ -33,9 +34,10 @@ func (i *Issuer) serveMetadata(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
-// serveKeys may be cached for a while: a key signs only after Config.KeyDelay.
+// serveKeys may be cached, for less than it takes a new key to sign.
 func (i *Issuer) serveKeys(w http.ResponseWriter, _ *http.Request) error {
-	w.Header().Set("Cache-Control", "public, max-age=300")
+	age := min(300, int64(i.cfg.KeyDelay.Seconds())/2)
+	w.Header().Set("Cache-Control", fmt.Sprintf("public, max-age=%d", age))
 	w.Header().Del("Pragma")
 	w.Header().Set("Content-Type", "application/jwk-set+json")
 	w.WriteHeader(http.StatusOK)

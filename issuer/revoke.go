@@ -2,10 +2,8 @@ package issuer
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/quash-auth/quash/cache"
@@ -219,61 +217,6 @@ func (i *Issuer) raise(ctx context.Context, r events.Revocation) (events.Ack, er
 	return events.Ack{}, errContended
 }
 
-// apply gives a subject's statement its generation: one more than now, or what was asked for.
-func (m *mark) apply(r events.Revocation, asked uint64) events.Revocation {
-	if r.Scope != events.Subject {
-		return r
-	}
-	switch {
-	case asked != 0:
-		r.Gen = max(m.Gen, asked)
-	case m.pendingID(r.ID): // raised already in an earlier round
-		r.Gen = m.Gen
-	case m.Gen < math.MaxUint64:
-		r.Gen = m.Gen + 1
-	}
-	return r
-}
-
-// join raises the mark to the statement; it only ever rises. It reports whether anything changed.
-func (m *mark) join(r events.Revocation) bool {
-	was := *m
-	if r.Scope == events.Subject && r.Gen > 0 {
-		m.Gen = max(m.Gen, r.Gen) // our tokens carry gen, so Before says nothing about them
-	} else if !r.Before.IsZero() {
-		m.Cutoff = max(m.Cutoff, r.Before.Unix())
-	}
-	return m.Gen != was.Gen || m.Cutoff != was.Cutoff
-}
-
-func pendingID(text json.RawMessage) string {
-	r, err := events.Decode(text)
-	if err != nil {
-		return ""
-	}
-	return r.ID
-}
-
-func (m *mark) pendingID(id string) bool {
-	for _, p := range m.Pending {
-		if pendingID(p) == id {
-			return true
-		}
-	}
-	return false
-}
-
-// drop takes a statement off the pending ones.
-func (m *mark) drop(id string) {
-	var kept []json.RawMessage
-	for _, p := range m.Pending {
-		if pendingID(p) != id {
-			kept = append(kept, p)
-		}
-	}
-	m.Pending = kept
-}
-
 // publishMark publishes everything that is pending in a mark.
 func (i *Issuer) publishMark(ctx context.Context, m mark) error {
 	for _, p := range m.Pending {
@@ -318,39 +261,6 @@ func (i *Issuer) closeMark(ctx context.Context, key, id string) error {
 		}
 	}
 	return errContended
-}
-
-func (i *Issuer) writeMark(ctx context.Context, m *mark, also ...write) error {
-	w, err := m.write()
-	if err != nil {
-		return err
-	}
-	m.revision, err = i.store.commit(ctx, append([]write{w}, also...)...)
-	return err
-}
-
-// session reads a session; nil if there is none.
-func (i *Issuer) session(ctx context.Context, sid string) (*session, error) {
-	if b, err := strict64.DecodeString(sid); err != nil || len(b) != 16 || len(sid) != sidLen {
-		return nil, nil
-	}
-	rec, err := i.store.get(ctx, sessionKey(sid))
-	if err != nil || !rec.exists() {
-		return nil, err
-	}
-	return decodeSession(rec)
-}
-
-func (i *Issuer) writeSession(ctx context.Context, s *session, also ...write) error {
-	w, err := s.write(i.cfg.Now())
-	if err != nil {
-		return err
-	}
-	revision, err := i.store.commit(ctx, append([]write{w}, also...)...)
-	if err == nil {
-		s.revision = revision
-	}
-	return err
 }
 
 // statement is the denylist's form.

@@ -129,6 +129,7 @@ func TestOneWayToPublish(t *testing.T) {
 // TestM19_CrashBetweenTheSteps: after a crash anywhere, what was answered 200 holds, and what was begun is finished by a
 // replica that starts later.
 func TestM19_CrashBetweenTheSteps(t *testing.T) {
+	t.Parallel()
 	nats := server(t)
 	r := start(t, nats.URL(), func(c *issuer.Config) { c.RepairInterval = time.Hour })
 	u := r.user("ann")
@@ -199,6 +200,7 @@ func TestM19_RepairOfARunningIssuer(t *testing.T) {
 
 // TestForeignStatements: what anybody publishes ends the refresh side here, for good, not only until the statement is forgotten.
 func TestForeignStatements(t *testing.T) {
+	t.Parallel()
 	nats := server(t)
 	r := start(t, nats.URL())
 	u := r.user("ann")

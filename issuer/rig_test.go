@@ -45,7 +45,7 @@ func start(t testing.TB, natsURL string, change ...func(*issuer.Config)) *rig {
 	t.Helper()
 	cfg := issuer.Config{
 		Issuer: iss, Audience: []string{"https://api.example"}, KeysDir: filepath.Join(t.TempDir(), "keys"), EnsureStream: true,
-		Argon2: issuer.Argon2{Memory: 64, Time: 1}, BeaconInterval: 100 * time.Millisecond, RepairInterval: 100 * time.Millisecond,
+		Argon2: issuer.Argon2{Memory: 64, Time: 1}, BeaconInterval: 400 * time.Millisecond, RepairInterval: 100 * time.Millisecond,
 		Node: "test",
 	}
 	for _, f := range change {

@@ -201,3 +201,24 @@ func TestThrottle(t *testing.T) {
 	c.advance(time.Hour)
 	r.login("ann")
 }
+
+// TestPasswordsAreBounded: hashes beyond the queue are refused at once instead of piling up.
+func TestPasswordsAreBounded(t *testing.T) {
+	r := start(t, server(t).URL(), func(c *issuer.Config) {
+		c.PasswordWorkers, c.Argon2, c.Timeout, c.LoginBurst = 1, issuer.Argon2{}, deadline, 1000
+	})
+	r.user("ann")
+	answers := make(chan answer, 80)
+	for range cap(answers) {
+		go func() { answers <- r.tryLogin("ann", password) }()
+	}
+	count := map[int]int{}
+	for range cap(answers) {
+		a := <-answers
+		count[a.status]++
+	}
+	// One is at work, eight wait. So many attempts on one account at once may also lose their turn in the throttle (429).
+	if count[200] == 0 || count[503] == 0 || count[200]+count[503]+count[429] != cap(answers) {
+		t.Errorf("got %v, want some served and some refused with 503", count)
+	}
+}

@@ -1,0 +1,116 @@
+package issuer
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// writeFile stores durably and never shows a half-written file under the final name.
+func writeFile(path string, text []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) //nolint:errcheck // gone after the rename
+	_, err = f.Write(text)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	d, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func generate(alg string) (crypto.Signer, error) {
+	switch alg {
+	case "RS256":
+		return rsa.GenerateKey(rand.Reader, 2048)
+	case "EdDSA":
+		_, private, err := ed25519.GenerateKey(rand.Reader)
+		return private, err
+	}
+	return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+}
+
+// readKey checks that the file is what create wrote: nobody else may read it, and its name is the key's thumbprint.
+func readKey(path string) (signingKey, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return signingKey{}, err
+	}
+	if !info.Mode().IsRegular() {
+		return signingKey{}, errors.New("is not a regular file")
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return signingKey{}, fmt.Errorf("others may read it (mode %#o): chmod 600", info.Mode().Perm())
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return signingKey{}, err
+	}
+	block, rest := pem.Decode(text)
+	if block == nil || block.Type != "PRIVATE KEY" || len(strings.TrimSpace(string(rest))) > 0 {
+		return signingKey{}, errors.New("is not one PEM block PRIVATE KEY")
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return signingKey{}, errors.New("is not a PKCS #8 private key") // the parser's text could quote the key
+	}
+	k := signingKey{created: info.ModTime()}
+	if c, err := time.Parse(time.RFC3339Nano, block.Headers["Created"]); err == nil {
+		k.created = c
+	}
+	switch p := parsed.(type) {
+	case *ecdsa.PrivateKey:
+		if p.Curve != elliptic.P256() {
+			return signingKey{}, errors.New("is an EC key of another curve than P-256")
+		}
+		k.alg, k.private = "ES256", p
+	case *rsa.PrivateKey:
+		if p.N.BitLen() < 2048 {
+			return signingKey{}, errors.New("is an RSA key below 2048 bit")
+		}
+		k.alg, k.private = "RS256", p
+	case ed25519.PrivateKey:
+		k.alg, k.private = "EdDSA", p
+	default:
+		return signingKey{}, fmt.Errorf("is a key of the unsupported type %T", parsed)
+	}
+	if k.kid, err = thumbprint(k.private.Public()); err != nil {
+		return signingKey{}, err
+	}
+	if want := k.kid + ".pem"; filepath.Base(path) != want {
+		return signingKey{}, fmt.Errorf("its name is not its key's thumbprint, want %s", want)
+	}
+	return k, nil
+}
+
+// thumbprint is the RFC 7638 kid.
+func thumbprint(public crypto.PublicKey) (string, error) {
+	jwk := jose.JSONWebKey{Key: public}
+	sum, err := jwk.Thumbprint(crypto.SHA256)
+	if err != nil {
+		return "", fmt.Errorf("compute the key's thumbprint: %w", err)
+	}
+	return base64.RawURLEncoding.EncodeToString(sum), nil
+}
