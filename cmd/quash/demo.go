@@ -69,7 +69,7 @@ func (c *demoCmd) Run(p *program) (err error) {
 	d := &demo{world: w, report: demoReport{Nodes: c.Nodes, MaxStalenessMS: ms(c.MaxStaleness)}}
 	table := &demoTable{out: p.stdout, quiet: c.JSON}
 	table.begin(c.Nodes)
-	failed := d.steps(ctx, table)
+	failed := d.perform(ctx, demoSteps(), table)
 	d.report.OK = failed == nil
 	if err := table.end(&d.report); err != nil {
 		return err
@@ -80,9 +80,9 @@ func (c *demoCmd) Run(p *program) (err error) {
 	return failed
 }
 
-// steps runs them in order and stops at the first that differs.
-func (d *demo) steps(ctx context.Context, table *demoTable) error {
-	for _, s := range demoSteps() {
+// perform runs the steps in order and stops at the first that differs.
+func (d *demo) perform(ctx context.Context, steps []step, table *demoTable) error {
+	for _, s := range steps {
 		ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 		got, err := s.run(ctx, d)
 		cancel()

@@ -53,7 +53,7 @@ func startNATS(flag, address, dir string, log *slog.Logger) (*embedded, error) {
 	}
 	srv.SetLoggerV2(nl, false, false, false)
 	srv.Start()
-	if !srv.ReadyForConnections(10*time.Second) || nl.fatal() != "" {
+	if !nl.waitReady(srv, 10*time.Second) {
 		srv.Shutdown()
 		srv.WaitForShutdown()
 		return nil, fmt.Errorf("the embedded NATS server did not start (%s): look at %s and at %s", nl.fatal(), flag, dir)
@@ -115,6 +115,16 @@ func (l *natsLog) Fatalf(format string, v ...any) {
 	l.mu.Lock()
 	l.dead = text
 	l.mu.Unlock()
+}
+
+// waitReady is false at once if the server has given up.
+func (l *natsLog) waitReady(srv *server.Server, limit time.Duration) bool {
+	for deadline := time.Now().Add(limit); time.Now().Before(deadline) && l.fatal() == ""; {
+		if srv.ReadyForConnections(20 * time.Millisecond) {
+			return l.fatal() == ""
+		}
+	}
+	return false
 }
 
 func (l *natsLog) fatal() string {
