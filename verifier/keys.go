@@ -101,6 +101,10 @@ func (s *keySource) join() *flight {
 	if s.flight != nil {
 		return s.flight
 	}
+	if s.running && s.set.Load() == nil && s.reads.Load() == 0 {
+		s.flight = &flight{done: make(chan struct{})} // run makes the first reading without being asked
+		return s.flight
+	}
 	now := s.now()
 	if !s.running || !s.asked.IsZero() && now.Sub(s.asked) < unknownKidPause && !now.Before(s.asked) {
 		return nil
@@ -114,15 +118,19 @@ func (s *keySource) join() *flight {
 	return s.flight
 }
 
+// start lets callers wait for readings: run is about to begin.
+func (s *keySource) start() {
+	s.mu.Lock()
+	s.running = true
+	s.mu.Unlock()
+}
+
 // run reads the set at the start, when it is due and when callers wait, until ctx ends.
 func (s *keySource) run(ctx context.Context) {
 	if s.from == nil {
 		<-ctx.Done()
 		return
 	}
-	s.mu.Lock()
-	s.running = true
-	s.mu.Unlock()
 	defer s.stop()
 
 	retry := firstRetry

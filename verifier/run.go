@@ -47,6 +47,7 @@ func (v *Verifier) Run(ctx context.Context) error {
 		work("answer the fleet", r.Run)
 	}
 	for _, i := range v.order {
+		i.keys.start()
 		work("read keys", func(ctx context.Context) error { i.keys.run(ctx); return nil })
 	}
 	work("sweep the denylist", v.deny.Run)
