@@ -1,6 +1,7 @@
 package issuer
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -66,14 +67,18 @@ func (k signingKey) sign(c accessClaims) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	t := jwt.NewWithClaims(m, c)
-	t.Header["typ"] = "at+jwt"
-	t.Header["kid"] = k.kid
-	raw, err := t.SignedString(k.private)
+	payload, err := json.Marshal(c)
+	if err != nil {
+		return "", fmt.Errorf("encode the claims: %w", err)
+	}
+	// The header is always the same; a kid is base64url and needs no escaping.
+	header := `{"alg":"` + k.alg + `","kid":"` + k.kid + `","typ":"at+jwt"}`
+	input := base64.RawURLEncoding.EncodeToString([]byte(header)) + "." + base64.RawURLEncoding.EncodeToString(payload)
+	signature, err := m.Sign(input, k.private)
 	if err != nil {
 		return "", fmt.Errorf("sign the access token: %w", err)
 	}
-	return raw, nil
+	return input + "." + base64.RawURLEncoding.EncodeToString(signature), nil
 }
 
 // mint makes an access token of the session. issued was taken before the marks were read: see revoke.go.
