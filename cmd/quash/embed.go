@@ -56,7 +56,7 @@ func startNATS(flag, address, dir string, log *slog.Logger) (*embedded, error) {
 	if !nl.waitReady(srv, 10*time.Second) {
 		srv.Shutdown()
 		srv.WaitForShutdown()
-		return nil, fmt.Errorf("the embedded NATS server did not start (%s): look at %s and at %s", nl.fatal(), flag, dir)
+		return nil, fmt.Errorf("the embedded NATS server does not start with its store %s (%s): mend that, or choose another directory", dir, nl.last())
 	}
 	if !srv.JetStreamEnabled() {
 		srv.Shutdown()
@@ -111,9 +111,9 @@ func (l *natsLog) Errorf(format string, v ...any)  { l.note(slog.LevelError, for
 
 // Fatalf must not end the process: the caller sees that the server is not ready.
 func (l *natsLog) Fatalf(format string, v ...any) {
-	text := l.note(slog.LevelError, format, v...)
+	text := l.note(slog.LevelDebug, format, v...) // the caller says it in its own words
 	l.mu.Lock()
-	l.dead = text
+	l.dead, l.lastText = text, text
 	l.mu.Unlock()
 }
 
