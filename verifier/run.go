@@ -51,7 +51,8 @@ func (v *Verifier) Run(ctx context.Context) error {
 		work("read keys", func(ctx context.Context) error { i.keys.run(ctx); return nil })
 	}
 	work("sweep the denylist", v.deny.Run)
-	work("look after itself", v.attend)
+	began, real := v.now(), time.Now()
+	work("look after itself", func(ctx context.Context) error { return v.attend(ctx, began, real) })
 	work("follow the feed", func(ctx context.Context) error { return v.feed.Run(ctx, v.apply) })
 	all.Wait()
 	select {
@@ -70,12 +71,11 @@ const (
 )
 
 // attend looks every now and then at what nobody else would notice: a view that ages, a stream whose promise changed, a
-// clock that jumped.
-func (v *Verifier) attend(ctx context.Context) error {
+// clock that jumped: last is v's clock and lastTick the machine's, when it was looked at before.
+func (v *Verifier) attend(ctx context.Context, last, lastTick time.Time) error {
 	period := min(max(v.rule.MaxStaleness/4, fastestTick), slowestTick)
 	tick := time.NewTicker(period)
 	defer tick.Stop()
-	last, lastTick := v.now(), time.Now()
 	var loud speaker
 	for {
 		select {
