@@ -1,6 +1,7 @@
 package events
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -36,9 +37,10 @@ const (
 )
 
 // Connect opens a connection that is never given up: it reconnects for ever,
-// with short random waits, and notices a dead link within about 6 s. It returns
-// at once: a server that cannot be reached yet is not an error, wrong
-// configuration is, and so are credentials that a server refuses. While
+// with short random waits, and notices a dead link within about 6 s. A server
+// that cannot be reached yet is not an error: the connection is returned and
+// comes up by itself. Wrong configuration is an error, and so are credentials or
+// certificates that are refused. While
 // disconnected nothing is buffered; publishing fails immediately.
 //
 // The caller closes the connection. It wraps ErrInvalid for a field that is
@@ -53,10 +55,23 @@ func Connect(c ConnectConfig) (*nats.Conn, error) {
 		address = nats.DefaultURL
 	}
 	nc, err := nats.Connect(address, opts...)
+	if err != nil && !refused(err) {
+		// Not there yet: try again in the background, for ever.
+		nc, err = nats.Connect(address, append(opts, nats.RetryOnFailedConnect(true))...)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("connect to NATS: %w: %w", ErrUnavailable, err)
+		return nil, fmt.Errorf("connect to NATS: %w: the server does not accept us, check the credentials and the certificates: %w", ErrUnavailable, err)
 	}
 	return nc, nil
+}
+
+// refused reports whether a server was reached that will not have us, or is not
+// the one we trust: waiting does not mend that.
+func refused(err error) bool {
+	var certificate *tls.CertificateVerificationError
+	return errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) || errors.Is(err, nats.ErrAuthRevoked) ||
+		errors.Is(err, nats.ErrAccountAuthExpired) || errors.Is(err, nats.ErrSecureConnRequired) || errors.Is(err, nats.ErrSecureConnWanted) ||
+		errors.Is(err, nats.ErrNkeysNotSupported) || errors.As(err, &certificate)
 }
 
 func (c ConnectConfig) options() ([]nats.Option, error) {
@@ -74,12 +89,14 @@ func (c ConnectConfig) options() ([]nats.Option, error) {
 		nats.MaxReconnects(-1),
 		nats.CustomReconnectDelay(reconnectDelay),
 		nats.ReconnectBufSize(-1),
-		nats.RetryOnFailedConnect(true),
 		nats.IgnoreAuthErrorAbort(),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
 				log.Warn("connection to NATS lost", "err", err)
 			}
+		}),
+		nats.ConnectHandler(func(nc *nats.Conn) {
+			log.Debug("connected to NATS", "url", nc.ConnectedUrlRedacted())
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
 			log.Info("connected to NATS again", "url", nc.ConnectedUrlRedacted())
