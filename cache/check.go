@@ -11,17 +11,25 @@ func (d *Denylist) Check(r *Ref) Verdict {
 	if d == nil || r == nil || d.closed.Load() || r.list != d.id {
 		return Verdict{Revoked: true}
 	}
+	// First touch all places, then look: the processor waits for memory once, not for
+	// each scope in turn.
+	var tables [scopes]*table
+	var words [scopes]uint64
 	for s := Token; s <= Issuer; s++ {
 		ix := &d.index[s]
 		if r.has>>s&1 == 0 || ix.count.Load() == 0 {
 			continue
 		}
+		if t := ix.table(r.hash[s]); t != nil {
+			tables[s], words[s] = t, t.word(r.hash[s])
+		}
+	}
+	for s := Token; s <= Issuer; s++ {
 		h := r.hash[s]
-		t := ix.table(h)
-		if t == nil || !t.has(h) {
+		if absent(words[s], h) || !tables[s].has(h) {
 			continue
 		}
-		if v := d.hit(t, s, h, r); v.Revoked {
+		if v := d.hit(tables[s], s, h, r); v.Revoked {
 			return v
 		}
 	}

@@ -62,7 +62,7 @@ func (ix *index) put(h uint64, second, until uint32, c cutoff, room bool) merged
 		t = newTable(1, ix.pinned)
 		ix.tables[n].Store(t)
 	} else if t.full() {
-		t = t.rebuild(t.used+t.used/2+1, math.MinInt64)
+		t = t.rebuild(t.used+t.used/4+1, math.MinInt64)
 		ix.tables[n].Store(t)
 	}
 	sh.earliest = min(sh.earliest, until)

@@ -6,13 +6,15 @@ import (
 )
 
 // A table is an open-addressing hash table that readers use without a lock while one
-// writer adds to it. Slots come in groups of eight; a group's eight tags (one byte of
-// the hash each, 0 = free) share a word, so that a miss reads one cache line. Nothing is
-// ever taken out or moved: growth and expiry build a new table. It holds no pointers
-// into the heap beyond its three arrays, so the garbage collector does not scan it.
+// writer adds to it. Slots come in groups of seven, and a word for each group tells what
+// is there: seven tags (a byte of the hash each, 0 = free), and a byte with a bit for
+// every eighth of the hashes that found the group full and went on. So nearly every miss
+// reads one word. Nothing is ever taken out or moved: growth and expiry build a new
+// table. It holds no pointers beyond its three arrays, so the garbage collector does not
+// scan it.
 type table struct {
 	groups uint64
-	tags   []atomic.Uint64
+	words  []atomic.Uint64
 	slots  []slot
 	pins   []pin // parallel to slots; nil if the scope has no cutoffs
 	used   int   // the writer's
@@ -25,9 +27,9 @@ type slot struct {
 }
 
 const (
-	groupSize = 8
-	lowBits   = 0x0101010101010101
-	highBits  = 0x8080808080808080
+	groupSize = 7
+	lowBits   = 0x0001010101010101 // of the seven tags
+	highBits  = lowBits << 7
 
 	// untilMax stands for every later time: such an entry never expires.
 	untilMax = 1<<32 - 1
@@ -37,10 +39,10 @@ func pack(second, until uint32) uint64 { return uint64(second)<<32 | uint64(unti
 
 // newTable makes a table with room for n entries at a load of at most 3/4.
 func newTable(n int, pinned bool) *table {
-	groups := n/6 + 1
+	groups := n*4/(groupSize*3) + 1
 	t := &table{
 		groups: uint64(groups),
-		tags:   make([]atomic.Uint64, groups),
+		words:  make([]atomic.Uint64, groups),
 		slots:  make([]slot, groups*groupSize),
 	}
 	if pinned {
@@ -52,7 +54,7 @@ func newTable(n int, pinned bool) *table {
 func (t *table) full() bool { return (t.used+1)*4 > len(t.slots)*3 }
 
 func (t *table) bytes() int64 {
-	return int64(len(t.tags)*8 + len(t.slots)*16 + len(t.pins)*24)
+	return int64(len(t.words)*8 + len(t.slots)*16 + len(t.pins)*24)
 }
 
 // home is the group where the search for a hash begins, from its lower half.
@@ -74,33 +76,29 @@ func tagOf(h uint64) uint64 {
 	return 1
 }
 
-// zeroBytes marks the zero bytes of w. Bytes above the lowest one marked may be marked
-// wrongly, so a mark is a hint, while no mark at all is certain.
-func zeroBytes(w uint64) uint64 { return (w - lowBits) &^ w & highBits }
+// onward is the bit of a group's word that says that hashes like h may be further on.
+func onward(h uint64) uint64 { return 1 << (56 + h>>40&7) }
 
-// has reports whether some slot carries the first hash. Nearly always the answer is no
-// and costs one load.
-func (t *table) has(h uint64) bool {
-	want := tagOf(h) * lowBits
-	for g := t.home(h); ; g = t.after(g) {
-		w := t.tags[g].Load()
-		for m := zeroBytes(w ^ want); m != 0; m &= m - 1 {
-			if t.slots[g*groupSize+uint64(bits.TrailingZeros64(m)>>3)].hash.Load() == h {
-				return true
-			}
-		}
-		if zeroBytes(w) != 0 {
-			return false
-		}
-	}
-}
+// matches marks the tags of w that equal h's. Tags above the lowest one marked may be
+// marked wrongly, so a mark is a hint, while no mark at all is certain.
+func matches(w, h uint64) uint64 { return freeTags(w ^ tagOf(h)*lowBits) }
+
+// freeTags marks the zero tags of w, with the same caution.
+func freeTags(w uint64) uint64 { return (w&tagBits - lowBits) &^ w & highBits }
+
+const tagBits = 1<<56 - 1
+
+// word is what a search for h reads first.
+func (t *table) word(h uint64) uint64 { return t.words[t.home(h)].Load() }
+
+// absent reports, from the first word alone, that there is no entry with this hash.
+func absent(w, h uint64) bool { return matches(w, h)|w&onward(h) == 0 }
 
 // find returns the position of the entry with both hashes, or -1.
 func (t *table) find(h uint64, second uint32) int {
-	want := tagOf(h) * lowBits
 	for g := t.home(h); ; g = t.after(g) {
-		w := t.tags[g].Load()
-		for m := zeroBytes(w ^ want); m != 0; m &= m - 1 {
+		w := t.words[g].Load()
+		for m := matches(w, h); m != 0; m &= m - 1 {
 			at := bits.TrailingZeros64(m) &^ 7
 			if w>>at&0xff != tagOf(h) {
 				continue // wrongly marked
@@ -110,19 +108,36 @@ func (t *table) find(h uint64, second uint32) int {
 				return int(i)
 			}
 		}
-		if zeroBytes(w) != 0 {
+		if w&onward(h) == 0 {
 			return -1
 		}
 	}
 }
 
+// has reports whether some entry has the first hash.
+func (t *table) has(h uint64) bool {
+	for g := t.home(h); ; g = t.after(g) {
+		w := t.words[g].Load()
+		for m := matches(w, h); m != 0; m &= m - 1 {
+			if t.slots[g*groupSize+uint64(bits.TrailingZeros64(m)>>3)].hash.Load() == h {
+				return true
+			}
+		}
+		if w&onward(h) == 0 {
+			return false
+		}
+	}
+}
+
 // insert adds an entry that is not there. The caller holds the shard and has made room.
-// The tag is published last: whoever sees it sees the rest.
+// The tag is published last: whoever sees it sees the rest, and whoever needs to go on to
+// it has been told to.
 func (t *table) insert(h, meta uint64, c cutoff) {
 	for g := t.home(h); ; g = t.after(g) {
-		w := t.tags[g].Load()
-		free := zeroBytes(w)
+		w := t.words[g].Load()
+		free := freeTags(w)
 		if free == 0 {
+			t.words[g].Store(w | onward(h))
 			continue
 		}
 		at := uint64(bits.TrailingZeros64(free) >> 3)
@@ -132,7 +147,7 @@ func (t *table) insert(h, meta uint64, c cutoff) {
 		}
 		t.slots[i].meta.Store(meta)
 		t.slots[i].hash.Store(h)
-		t.tags[g].Store(w | tagOf(h)<<(at*8))
+		t.words[g].Store(w | tagOf(h)<<(at*8))
 		t.used++
 		return
 	}
@@ -140,8 +155,8 @@ func (t *table) insert(h, meta uint64, c cutoff) {
 
 // each calls f for every entry with its position. The caller holds the shard.
 func (t *table) each(f func(i int, h, meta uint64)) {
-	for g := range t.tags {
-		w := t.tags[g].Load()
+	for g := range t.words {
+		w := t.words[g].Load() & tagBits
 		for at := 0; w != 0; at++ {
 			if w&0xff != 0 {
 				s := &t.slots[g*groupSize+at]
