@@ -17,18 +17,19 @@ const (
 
 // apiCmd is "quash api".
 type apiCmd struct {
-	Listen       string        `default:"127.0.0.1:8081" placeholder:"HOST:PORT" help:"Address to serve on (${default})."`
-	Issuer       string        `default:"${default_iss}" placeholder:"URL" help:"iss of the tokens to accept (${default})."`
-	Audience     []string      `default:"api" placeholder:"NAME" help:"aud that a token must name, one of them (${default})."`
-	JWKS         string        `name:"jwks" placeholder:"URL|FILE" help:"JWK Set of the issuer (default: its URL plus /.well-known/jwks.json)."`
-	Alg          []string      `name:"alg" placeholder:"NAME" help:"Signature algorithms to accept (default: ES256,RS256,EdDSA)."`
-	Profile      string        `default:"strict" enum:"strict,relaxed" help:"strict: RFC 9068 access tokens. relaxed: what other identity providers issue. ${enum} (${default})."`
-	MaxStaleness time.Duration `default:"30s" help:"How old this node's view of the revocations may be (${default})."`
-	OnStale      string        `default:"deny" enum:"deny,allow" help:"What to do beyond that: deny answers 503, allow serves on without knowing. ${enum} (${default})."`
-	MaxTokenLife time.Duration `default:"1h" help:"Longest life of a token to accept; at most what the stream was made for (${default})."`
-	MaxEntries   int           `default:"0" help:"Most revocations to hold, beyond it the node is not ready (0: 10,000,000)."`
-	Node         string        `placeholder:"NAME" help:"Name in quash status (default: host name and process number)."`
-	Drain        time.Duration `default:"0s" help:"How long to answer 'not ready' before stopping (${default})."`
+	Listen        string        `default:"127.0.0.1:8081" placeholder:"HOST:PORT" help:"Address to serve on (${default})."`
+	Issuer        string        `default:"${default_iss}" placeholder:"URL" help:"iss of the tokens to accept (${default})."`
+	Audience      []string      `default:"api" placeholder:"NAME" help:"aud that a token must name, one of them (${default})."`
+	JWKS          string        `name:"jwks" placeholder:"URL|FILE" help:"JWK Set of the issuer (default: its URL plus /.well-known/jwks.json)."`
+	Alg           []string      `name:"alg" placeholder:"NAME" help:"Signature algorithms to accept (default: ES256,RS256,EdDSA)."`
+	Profile       string        `default:"strict" enum:"strict,relaxed" help:"strict: RFC 9068 access tokens. relaxed: what other identity providers issue. ${enum} (${default})."`
+	MaxStaleness  time.Duration `default:"30s" help:"How old this node's view of the revocations may be (${default})."`
+	OnStale       string        `default:"deny" enum:"deny,allow" help:"What to do beyond that: deny answers 503, allow serves on without knowing. ${enum} (${default})."`
+	OnUndecodable string        `default:"not-ready" enum:"not-ready,stay-ready" help:"What a revocation that this version can not read means for readiness. ${enum} (${default})."`
+	MaxTokenLife  time.Duration `default:"1h" help:"Longest life of a token to accept; at most what the stream was made for (${default})."`
+	MaxEntries    int           `default:"0" help:"Most revocations to hold, beyond it the node is not ready (0: 10,000,000)."`
+	Node          string        `placeholder:"NAME" help:"Name in quash status (default: host name and process number)."`
+	Drain         time.Duration `default:"0s" help:"How long to answer 'not ready' before stopping (${default})."`
 
 	InsecureHTTPJWKS bool `name:"insecure-http-jwks" help:"Allow an http:// key set from another machine: whoever can change it on the way can forge tokens."`
 
@@ -72,6 +73,9 @@ func (c *apiCmd) config() (verifier.Config, error) {
 		MaxStaleness: c.MaxStaleness,
 		MaxTokenLife: c.MaxTokenLife,
 		MaxEntries:   c.MaxEntries,
+	}
+	if c.OnUndecodable == "stay-ready" {
+		cfg.OnUndecodable = verifier.StayReady
 	}
 	if c.OnStale == "allow" {
 		cfg.OnStale = verifier.Allow

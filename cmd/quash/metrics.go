@@ -53,6 +53,8 @@ type verifierCollector struct {
 	report reportMetrics
 
 	accepted, acceptedStale, refused, memo, keyReads, keyFailures, watches *prometheus.Desc
+
+	feed, clockBehind *prometheus.Desc
 }
 
 func newVerifierCollector(v *verifier.Verifier) *verifierCollector {
@@ -66,12 +68,14 @@ func newVerifierCollector(v *verifier.Verifier) *verifierCollector {
 		keyReads:      desc("quash_key_set_reads_total", "Readings of a key set."),
 		keyFailures:   desc("quash_key_set_read_failures_total", "Of them, failed."),
 		watches:       desc("quash_watches_ended_total", "Long-lived requests ended, by reason.", "reason"),
+		feed:          desc("quash_feed_total", "What happened while following: event, beacon, gap, rewind (stream recreated or restored), catch_up, reconnect, undecodable.", "what"),
+		clockBehind:   desc("quash_clock_behind_seconds", "By how much this node's clock is provably behind the server's."),
 	}
 }
 
 func (c *verifierCollector) Describe(ch chan<- *prometheus.Desc) {
 	c.report.describe(ch)
-	for _, d := range []*prometheus.Desc{c.accepted, c.acceptedStale, c.refused, c.memo, c.keyReads, c.keyFailures, c.watches} {
+	for _, d := range []*prometheus.Desc{c.accepted, c.acceptedStale, c.refused, c.memo, c.keyReads, c.keyFailures, c.watches, c.feed, c.clockBehind} {
 		ch <- d
 	}
 }
@@ -98,6 +102,18 @@ func (c *verifierCollector) Collect(ch chan<- prometheus.Metric) {
 	counter(ch, c.watches, s.WatchesRevoked, "revoked")
 	counter(ch, c.watches, s.WatchesExpired, "expired")
 	counter(ch, c.watches, s.WatchesStale, "stale")
+
+	f := c.v.Status().Feed
+	for _, h := range []struct {
+		what string
+		n    uint64
+	}{
+		{"event", f.Events}, {"beacon", f.Beacons}, {"gap", f.Gaps}, {"rewind", f.Rewinds}, {"catch_up", f.CatchUps},
+		{"reconnect", f.Reconnects}, {"undecodable", f.Undecodable},
+	} {
+		counter(ch, c.feed, h.n, h.what)
+	}
+	gauge(ch, c.clockBehind, f.ClockBehind.Seconds())
 }
 
 // issuerCollector is the metrics of an issuer, once it is open.
