@@ -29,6 +29,7 @@ func TestScripts(t *testing.T) {
 			e.Values[processesKey{}] = map[string]*process{}
 			tmp := filepath.Join(e.WorkDir, "tmp")
 			e.Setenv("TMPDIR", tmp)
+			e.Setenv("GORACE", os.Getenv("GORACE"))
 			return os.MkdirAll(tmp, 0o755)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
