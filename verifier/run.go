@@ -51,6 +51,9 @@ func (v *Verifier) Run(ctx context.Context) error {
 		work("read keys", func(ctx context.Context) error { i.keys.run(ctx); return nil })
 	}
 	work("sweep the denylist", v.deny.Run)
+	if v.memo != nil {
+		work("remember tokens", v.fillMemo)
+	}
 	began, real := v.now(), time.Now()
 	work("look after itself", func(ctx context.Context) error { return v.attend(ctx, began, real) })
 	work("follow the feed", func(ctx context.Context) error { return v.feed.Run(ctx, v.apply) })

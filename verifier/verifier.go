@@ -25,6 +25,7 @@ type Verifier struct {
 	feed                Feed
 	deny                *cache.Denylist
 	memo                *cache.Memo[*verified] // nil: none
+	intake              intake
 	issuers             map[string]*issuer
 	order               []*issuer // as configured
 	anyAlg              algSet    // of all issuers
@@ -68,6 +69,7 @@ func New(c Config) (*Verifier, error) {
 		return nil, err
 	}
 	v.watchers.init(v)
+	v.intake.wake = make(chan struct{}, 1)
 	return v, nil
 }
 

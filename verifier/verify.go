@@ -5,19 +5,6 @@ import (
 	"fmt"
 )
 
-// verified is what the memo remembers of a token: everything but the verdict.
-type verified struct {
-	token  *Token
-	issuer *issuer
-	key    *key
-	kid    string  // of the header: what the key was found by
-	set    *keySet // in which it was found
-	window window
-}
-
-// memoCost is what the claims taken apart weigh in memory, beside the text, for a usual token.
-const memoCost = 1200
-
 // Verify checks a token and returns it if it may be accepted now.
 //
 // Order: length, form and header; the memo, or claims and signature; times; the denylist; freshness. The error wraps
@@ -63,30 +50,6 @@ func (v *Verifier) verify(ctx context.Context, raw string, rule FreshnessRule) (
 	}
 	v.counters.accept(stale)
 	return e.token, nil
-}
-
-// remembered returns the memo's entry for exactly this text, if the key it was verified with is still in the key set.
-func (v *Verifier) remembered(raw string) (*verified, bool) {
-	if v.memo == nil {
-		return nil, false
-	}
-	e, ok := v.memo.Get(raw)
-	if !ok {
-		v.counters.misses.Add(1)
-		return nil, false
-	}
-	if set := e.issuer.keys.set.Load(); set != e.set && set.find(e.kid) != e.key {
-		v.counters.misses.Add(1)
-		return nil, false
-	}
-	v.counters.hits.Add(1)
-	return e, true
-}
-
-func (v *Verifier) remember(raw string, e *verified) {
-	if v.memo != nil {
-		v.memo.Put(raw, e, memoCost)
-	}
 }
 
 // examine does everything that is the same whenever the token is seen: form, header, claims, signature.
