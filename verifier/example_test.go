@@ -17,7 +17,7 @@ func ExampleNew() {
 	defer cancel()
 
 	// The connection is made when the server is there; until then nothing is accepted.
-	nc, err := events.Connect(events.ConnectConfig{URL: "nats://127.0.0.1:1"})
+	nc, err := events.Connect(events.ConnectConfig{URL: "nats://127.0.0.1:4222"})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -26,9 +26,9 @@ func ExampleNew() {
 	v, err := verifier.New(verifier.Config{
 		NATS: nc,
 		Issuers: []verifier.Issuer{{
-			Issuer:   "https://id.example.com",
+			Issuer:   "http://127.0.0.1:8080",
 			Audience: []string{"https://api.example.com"},
-			JWKSURL:  "https://id.example.com/.well-known/jwks.json",
+			JWKSURL:  "http://127.0.0.1:8080/.well-known/jwks.json",
 		}},
 		MaxStaleness: 30 * time.Second,
 		OnStale:      verifier.Deny,
