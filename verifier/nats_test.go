@@ -204,7 +204,7 @@ func TestUndecodableOverNATS(t *testing.T) {
 	js := ensure(t, nc, events.Layout{})
 	v, _ := node(t, server.URL(), nil)
 	eventually(t, "ready", func() bool { return v.Ready() == nil })
-	if _, err := js.Publish(t.Context(), events.SubjectRevoked+".device", []byte(`{"v":2,"scope":"device"}`)); err != nil {
+	if _, err := js.Publish(t.Context(), events.SubjectRevoked+".device", []byte(`{"v":2,"scope":"device"}`), jetstream.WithMsgID("newer-1")); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "not ready", func() bool { return errors.Is(v.Ready(), verifier.ErrUndecodable) })
