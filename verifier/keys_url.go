@@ -26,6 +26,10 @@ func newURLReader(address string, client *http.Client) *urlReader {
 	own := http.Client{}
 	if client != nil {
 		own = *client
+	} else if t, ok := http.DefaultTransport.(*http.Transport); ok {
+		t = t.Clone()
+		t.DisableKeepAlives = true // the next fetch is minutes away, and nothing may be left when Run has ended
+		own.Transport = t
 	}
 	if own.Timeout == 0 {
 		own.Timeout = fetchTimeout
