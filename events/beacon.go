@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nuid"
 )
 
 // beaconKept is how long the stream keeps a beacon: long enough for nodes that
@@ -19,55 +20,98 @@ type beacons struct {
 	interval time.Duration
 	due      time.Time
 	changed  bool // due has moved
+	// unanswered: the last one sent has not come back. The next one gets an ID
+	// of its own, lest it be taken for one that the server has seen: a clock
+	// that was set back repeats interval numbers.
+	unanswered bool
+
+	tag   string // marks our own beacons
+	count uint64
+	sent  [8]time.Time // when the newest ones were sent, by count
+	probe time.Time    // when the last probe was asked for
 }
 
 // start makes the first beacon due soon: a lone follower of a quiet stream has
 // no other evidence.
 func (b *beacons) start(now time.Time) {
+	b.tag = nuid.Next()
 	b.due = now.Add(jitter(b.interval / 50))
 	b.changed = true
 }
 
-// seen takes note of a beacon that arrived at the given time.
+// seen takes note of a beacon that arrived.
 func (b *beacons) seen(at time.Time) {
+	b.unanswered = false
 	b.due = at.Add(b.interval + jitter(b.interval/2))
 	b.changed = true
 }
 
-// sent schedules the next attempt, in case this one does not come back.
-func (b *beacons) sent(now time.Time) {
-	b.due = now.Add(b.interval + jitter(b.interval/2))
+// ask makes a beacon of our own due: only that bounds a clock's error from
+// below. Not more often than every few intervals.
+func (b *beacons) ask(now time.Time) {
+	if now.Sub(b.probe) < 5*b.interval {
+		return
+	}
+	b.probe = now
+	b.unanswered = true
+	b.due = now.Add(jitter(b.interval))
 	b.changed = true
 }
 
 func (b *beacons) wait(now time.Time) time.Duration { return max(b.due.Sub(now), 0) }
 
+// next returns the ID and the body of the beacon to send now, and schedules
+// another attempt in case this one does not come back. Beacons of several nodes
+// in the same interval share an ID, and the server keeps one.
+func (b *beacons) next(now time.Time) (id, body string) {
+	id = "beacon-" + strconv.FormatInt(now.UnixNano()/int64(b.interval), 10)
+	if b.unanswered {
+		id += "-" + nuid.Next()
+	}
+	b.unanswered = true
+	b.count++
+	b.sent[b.count%uint64(len(b.sent))] = now
+	b.due = now.Add(b.interval + jitter(b.interval/2))
+	b.changed = true
+	return id, b.tag + " " + strconv.FormatUint(b.count, 10)
+}
+
+// own returns when a beacon was sent, if it is one of our newest.
+func (b *beacons) own(body []byte) (sent time.Time, ok bool) {
+	if len(body) <= len(b.tag) || string(body[:len(b.tag)]) != b.tag {
+		return time.Time{}, false
+	}
+	n, err := strconv.ParseUint(string(body[len(b.tag)+1:]), 10, 64)
+	if err != nil || n > b.count || n+uint64(len(b.sent)) <= b.count {
+		return time.Time{}, false
+	}
+	return b.sent[n%uint64(len(b.sent))], true
+}
+
 // sendBeacon publishes a beacon and does not wait for an acknowledgement: the
-// proof is that it comes back. Beacons of the same interval from several nodes
-// share an ID, and the server keeps one.
+// proof is that it comes back.
 func (f *follower) sendBeacon() {
-	now := f.now()
-	f.beacons.sent(now)
+	id, body := f.beacons.next(f.now())
 	if f.silent || !f.nc.IsConnected() {
 		return
 	}
-	id := "beacon-" + strconv.FormatInt(now.UnixNano()/int64(f.interval), 10)
-	f.publishBeacon(id)
+	f.publishBeacon(id, body)
 }
 
 // nudge publishes a beacon that no deduplication can swallow. A catch-up uses
 // it when the stream's last message has expired, so that there is an end to
 // reach.
-func (s *Subscriber) nudge(id string) {
+func (s *Subscriber) nudge() {
 	if !s.silent {
-		s.publishBeacon("nudge-" + id)
+		s.publishBeacon("nudge-"+nuid.Next(), "")
 	}
 }
 
-func (s *Subscriber) publishBeacon(id string) {
+func (s *Subscriber) publishBeacon(id, body string) {
 	m := nats.NewMsg(SubjectBeacon)
 	m.Header[nats.MsgIdHdr] = []string{id}
 	m.Header["Nats-TTL"] = []string{beaconKept}
+	m.Data = []byte(body)
 	if err := s.nc.PublishMsg(m); err != nil {
 		s.failed("publish a beacon", err)
 		return

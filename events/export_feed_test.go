@@ -1,6 +1,12 @@
 package events
 
-import "time"
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
 
 // What the external tests may see of the follower's inner parts.
 
@@ -29,11 +35,27 @@ type Offsets = offsets
 func (o *offsets) Age(wall time.Time, mono time.Duration, server time.Time) time.Duration {
 	return o.age(wall, mono, server)
 }
-func (o *offsets) Behind() time.Duration { return o.behind() }
+func (o *offsets) AtLeast(bound time.Duration) { o.atLeast(bound) }
+func (o *offsets) Behind() time.Duration       { return o.behind() }
 
 // ProofFreshness evaluates a proof made at arrival.
 func ProofFreshness(asOf, arrival time.Time, age time.Duration, now time.Time) Freshness {
 	return (&proof{asOf: asOf, arrival: arrival, age: age}).freshness(now)
 }
 
-var Position = position
+func ReplyPosition(reply string) (seq, delivery uint64, at time.Time, pending uint64, err error) {
+	p, err := position(reply)
+	return p.seq, p.delivery, p.at, p.pending, err
+}
+
+// ReadAll reads deliveries up to head, as a catch-up from the start does, and
+// returns how many events were applied.
+func ReadAll(ctx context.Context, msgs jetstream.MessagesContext, head uint64) (int, error) {
+	n := 0
+	c := &catchUp{Subscriber: &Subscriber{silent: true}, progress: new(atomic.Uint64), apply: func(_ context.Context, batch []Event) error {
+		n += len(batch)
+		return nil
+	}}
+	err := c.drain(ctx, msgs, head, anchor{}, new(catchUpResult))
+	return n, err
+}

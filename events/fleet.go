@@ -16,6 +16,9 @@ import (
 type Question struct {
 	// Sequence: nodes answer once they have applied it. Zero: at once.
 	Sequence uint64
+	// Stream is when the stream of that sequence was created: a node that
+	// follows another one of the same name does not confirm. Zero: not compared.
+	Stream time.Time
 	// Expect ends the wait as soon as each of these nodes has answered; a name
 	// that is given twice must answer twice.
 	Expect []string
@@ -45,7 +48,11 @@ func ask(ctx context.Context, nc *nats.Conn, q Question, more <-chan []string) (
 	ctx, cancel := context.WithTimeout(ctx, longestAsk)
 	defer cancel()
 	deadline, _ := ctx.Deadline()
-	data, err := json.Marshal(question{Sequence: q.Sequence, Wait: max(time.Until(deadline).Milliseconds(), 1)})
+	wire := question{Sequence: q.Sequence, Wait: max(time.Until(deadline).Milliseconds(), 1)}
+	if !q.Stream.IsZero() {
+		wire.Stream = q.Stream.UTC().Format(time.RFC3339Nano)
+	}
+	data, err := json.Marshal(wire)
 	if err != nil {
 		return nil, fmt.Errorf("encode a question: %w", err)
 	}
@@ -149,10 +156,11 @@ func (c *collection) paid(name string) {
 // statement is stored, and the receipt names the nodes that did not confirm.
 // Errors are those of Publish; a statement that is stored is never an error.
 func RevokeAndWait(ctx context.Context, nc *nats.Conn, p *Publisher, r Revocation, wait time.Duration) (Receipt, error) {
-	// The census runs beside the publication: it must not delay it.
+	// Both run beside the publication: they must not delay it.
 	cctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var census []Answer
+	stream := make(chan time.Time, 1)
 	names := make(chan []string, 1)
 	var counting sync.WaitGroup
 	counting.Go(func() {
@@ -163,6 +171,7 @@ func RevokeAndWait(ctx context.Context, nc *nats.Conn, p *Publisher, r Revocatio
 		}
 		names <- list
 	})
+	counting.Go(func() { stream <- p.created(cctx) })
 	ack, err := p.Publish(ctx, r)
 	if err != nil {
 		stop()
@@ -172,13 +181,24 @@ func RevokeAndWait(ctx context.Context, nc *nats.Conn, p *Publisher, r Revocatio
 	receipt := Receipt{ID: ack.ID, Sequence: ack.Sequence, Duplicate: ack.Duplicate, Stored: p.now()}
 	wctx, cancel := context.WithTimeout(ctx, max(wait, time.Millisecond))
 	defer cancel()
-	answers, err := ask(wctx, nc, Question{Sequence: ack.Sequence}, names)
+	answers, err := ask(wctx, nc, Question{Sequence: ack.Sequence, Stream: <-stream}, names)
 	if err != nil {
 		answers = nil // it is stored; nobody could be asked
 	}
 	counting.Wait()
 	receipt.fill(census, answers)
 	return receipt, nil
+}
+
+// created returns when the stream was created, or zero if it cannot be asked.
+func (p *Publisher) created(ctx context.Context) time.Time {
+	ctx, cancel := context.WithTimeout(ctx, p.ackWait)
+	defer cancel()
+	stream, err := p.js.Stream(ctx, StreamName)
+	if err != nil {
+		return time.Time{}
+	}
+	return stream.CachedInfo().Created
 }
 
 // fill sorts the nodes into those that confirmed and those that did not.

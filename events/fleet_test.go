@@ -36,7 +36,8 @@ func (n *node) apply(seq uint64) {
 	n.changed = make(chan struct{})
 }
 
-func (n *node) wait(ctx context.Context, seq uint64) error {
+func (n *node) wait(ctx context.Context, at events.Position) error {
+	seq := at.Sequence
 	for {
 		n.mu.Lock()
 		have, changed := n.sequence, n.changed

@@ -2,8 +2,6 @@ package events
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -13,13 +11,6 @@ import (
 )
 
 const (
-	// overlap is read again before the newest applied message when a
-	// connection comes back: sequences may lie after a restore, and the
-	// clocks of two servers differ a little.
-	overlap = 15 * time.Second
-	// deafAfter is the number of beacon intervals without any evidence after
-	// which a connected link counts as deaf.
-	deafAfter    = 4
 	retryFirst   = 50 * time.Millisecond
 	retryMax     = 5 * time.Second
 	pendingAlarm = 100_000 // live messages waiting
@@ -31,39 +22,35 @@ type follower struct {
 	*Subscriber
 	apply   Apply
 	applyMu sync.Mutex // one Apply at a time: live and catch-up share it
-	inbox   inbox
 
 	track   tracker
 	offsets offsets
-	stream  time.Time // creation time of the stream that track is about
+	epoch   time.Time // when this Run began; monotonic time is counted from it
+	stream  time.Time // creation time of the stream that track is about, if known
 	origin  bool      // the next catch-up must read from the start
+	anchor  anchor    // a long-lived message of the stream that track is about
 
-	reading  *reading // the catch-up under way, nil if none
-	attempt  uint64   // number of the newest catch-up
+	reading  *reading     // the catch-up under way, nil if none
+	readers  atomic.Int32 // catch-ups that have not returned, abandoned ones included; shared with them
+	attempt  uint64       // number of the newest catch-up
 	results  chan catchUpResult
 	retry    *time.Timer // when the next catch-up starts
+	planned  time.Time   // when that is; zero: none is planned
 	backoff  time.Duration
 	progress atomic.Uint64 // messages read by catch-ups; shared with them
 
-	lastSign time.Time     // last evidence of life: proof, progress, or a forced reconnect
-	patience time.Duration // how long the watchdog waits for the next
-	progSeen uint64        // progress at lastSign
-	connSeen uint64        // nc.Stats().Reconnects
-
-	epoch    time.Time // when this Run began; monotonic time is counted from it
+	watchdog watchdog
 	beacons  beacons
-	mistakes mistakes
 }
 
 func newFollower(s *Subscriber, apply Apply) *follower {
-	f := &follower{
-		Subscriber: s, apply: apply, origin: true,
+	now := s.now()
+	return &follower{
+		Subscriber: s, apply: apply, origin: true, epoch: now,
 		results: make(chan catchUpResult, 1), backoff: retryFirst,
-		patience: deafAfter * s.interval, epoch: s.now(),
+		beacons:  beacons{interval: s.interval},
+		watchdog: newWatchdog(s.interval, now, s.nc.Stats().Reconnects),
 	}
-	f.inbox.ready, f.inbox.now = make(chan struct{}, 1), s.now
-	f.beacons = beacons{interval: s.interval}
-	return f
 }
 
 func (f *follower) run(ctx context.Context) error {
@@ -72,11 +59,11 @@ func (f *follower) run(ctx context.Context) error {
 	defer wg.Wait()
 	defer cancel()
 
-	sub, err := f.subscribe(ctx)
+	sub := f.subscribe(ctx)
 	if sub == nil {
-		return err // ctx ended before the first connection
+		return nil // ctx ended before there was a connection to subscribe on
 	}
-	defer sub.Unsubscribe() //nolint:errcheck // the connection may be gone, then so is the subscription
+	defer func() { _ = sub.Unsubscribe() }() // the connection may be gone, then so is the subscription
 	states := f.nc.StatusChanged(nats.CONNECTED, nats.RECONNECTING, nats.CLOSED)
 	defer f.nc.RemoveStatusListener(states)
 
@@ -85,13 +72,15 @@ func (f *follower) run(ctx context.Context) error {
 	beacon := time.NewTimer(time.Hour)
 	defer beacon.Stop()
 	f.retry = time.NewTimer(0)
+	f.planned = f.now()
 	defer f.retry.Stop()
-	f.connSeen = f.nc.Stats().Reconnects
-	f.lastSign = f.now()
 	f.beacons.start(f.now())
-	beacon.Reset(f.beacons.wait(f.now()))
 
 	for {
+		if f.beacons.changed {
+			f.beacons.changed = false
+			beacon.Reset(f.beacons.wait(f.now()))
+		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -100,12 +89,12 @@ func (f *follower) run(ctx context.Context) error {
 		case r := <-f.results:
 			f.caughtUp(r)
 		case <-f.retry.C:
+			f.planned = time.Time{}
 			f.catchUp(ctx, &wg)
 		case state := <-states:
 			f.checkConnection()
-			if state == nats.CONNECTED && !f.track.complete {
-				f.backoff = retryFirst
-				f.start(0)
+			if state == nats.CONNECTED && f.attempt == 0 {
+				f.start(0) // the first server that was reached
 			}
 		case <-tick.C:
 			f.checkConnection()
@@ -113,30 +102,26 @@ func (f *follower) run(ctx context.Context) error {
 		case <-beacon.C:
 			f.sendBeacon()
 		}
-		if f.beacons.changed {
-			f.beacons.changed = false
-			beacon.Reset(f.beacons.wait(f.now()))
-		}
 	}
 }
 
 // subscribe holds the live subscription before anything is read, so that
 // nothing falls between the two. With RetryOnFailedConnect it succeeds before
 // there is a server.
-func (f *follower) subscribe(ctx context.Context) (*nats.Subscription, error) {
+func (f *follower) subscribe(ctx context.Context) *nats.Subscription {
 	for {
 		sub, err := f.nc.Subscribe(LiveSubject, f.inbox.put)
 		if err == nil {
 			// A slow node must grow stale visibly, not drop silently.
 			if err = sub.SetPendingLimits(-1, -1); err == nil {
-				return sub, nil
+				return sub
 			}
-			sub.Unsubscribe() //nolint:errcheck // a broken subscription is all there is to lose
+			_ = sub.Unsubscribe() // a broken subscription is all there is to lose
 		}
 		f.failed("subscribe to "+LiveSubject, err)
 		select {
 		case <-ctx.Done():
-			return nil, nil
+			return nil
 		case <-time.After(retryMax):
 		}
 	}
@@ -145,13 +130,12 @@ func (f *follower) subscribe(ctx context.Context) (*nats.Subscription, error) {
 // live applies what has arrived, all of it at once, and then asks whether it
 // was contiguous.
 func (f *follower) live(ctx context.Context) {
+	f.checkConnection() // what arrived may come from behind a new connection
 	msgs := f.inbox.take()
 	if len(msgs) == 0 {
 		return
 	}
-	if len(msgs) > pendingAlarm {
-		f.log.Warn("revocations arrive faster than they can be applied", "pending", len(msgs))
-	}
+	f.watchdog.alive(f.now())
 	var batch []Event
 	for i := range msgs {
 		m := &msgs[i]
@@ -160,9 +144,10 @@ func (f *follower) live(ctx context.Context) {
 		}
 		r, err := Decode(m.data)
 		if err != nil {
-			f.undecodable(m.seq, err)
+			f.undecodable(m.seq, m.time, m.named, err)
 			continue
 		}
+		m.until = r.Until
 		batch = append(batch, Event{Revocation: r, Sequence: m.seq, Time: m.time})
 	}
 	if err := f.applyBatch(ctx, batch); err != nil {
@@ -172,16 +157,21 @@ func (f *follower) live(ctx context.Context) {
 		f.later()
 		return
 	}
+	f.follow(msgs)
+}
+
+// follow asks of every applied message whether it was contiguous.
+func (f *follower) follow(msgs []liveMsg) {
 	var newest *liveMsg
 	for i := range msgs {
 		m := &msgs[i]
 		if m.beacon {
-			f.beacons.seen(m.arrival)
-			f.update(func(st *Status) { st.Beacons++ })
+			f.beacon(m)
 		}
 		switch f.track.live(m.seq, m.time, m.subject, m.previous) {
 		case stepJoined:
 			newest = m
+			f.anchor.offer(m.seq, m.time, m.until)
 		case stepGap:
 			f.log.Warn("gap in the revocation stream, reading it", "sequence", m.seq, "complete", f.track.last)
 			f.update(func(st *Status) { st.Gaps++ })
@@ -191,14 +181,21 @@ func (f *follower) live(ctx context.Context) {
 			newest = nil
 		}
 	}
-	f.update(func(st *Status) {
-		st.Head = max(st.Head, msgs[len(msgs)-1].seq)
-		st.Pending = f.inbox.len()
-	})
 	if newest != nil {
 		f.prove(newest.time, newest.arrival)
-		f.lastSign = f.now()
-		f.patience = deafAfter * f.interval
+		f.watchdog.proven(f.now())
+	}
+}
+
+// beacon takes a beacon into account, whoever sent it.
+func (f *follower) beacon(m *liveMsg) {
+	f.beacons.seen(m.arrival)
+	f.update(func(st *Status) { st.Beacons++ })
+	if sent, ok := f.beacons.own(m.data); ok {
+		// Stored after it was sent: the local time of sending, told back from
+		// the arrival so that no clock step lies between, bounds the error.
+		sentAt := m.arrival.Round(0).Add(-m.arrival.Sub(sent))
+		f.offsets.atLeast(sentAt.Sub(m.time))
 	}
 }
 
@@ -209,6 +206,8 @@ func (f *follower) applyBatch(ctx context.Context, batch []Event) error {
 	}
 	f.applyMu.Lock()
 	defer f.applyMu.Unlock()
+	f.applying.Store(f.now().UnixNano())
+	defer f.applying.Store(0)
 	if err := f.apply(ctx, batch); err != nil {
 		return err
 	}
@@ -218,17 +217,21 @@ func (f *follower) applyBatch(ctx context.Context, batch []Event) error {
 
 // prove records that the view was complete at the server's time at.
 func (f *follower) prove(at, arrival time.Time) {
-	age := f.offsets.age(arrival, arrival.Sub(f.epoch), at)
-	first := f.proof.Load() == nil
-	if p := f.proof.Load(); p == nil || !at.Before(p.asOf) {
-		f.proof.Store(&proof{asOf: at, arrival: arrival, age: age})
+	p := &proof{asOf: at, arrival: arrival, age: f.offsets.age(arrival, arrival.Sub(f.epoch), at)}
+	old, now := f.proof.Load(), f.now()
+	if old == nil || p.freshness(now).Staleness <= old.freshness(now).Staleness {
+		f.proof.Store(p)
+	}
+	if p.age > 2*f.interval {
+		// Late, or one of the clocks was wrong and is not any more.
+		f.beacons.ask(now)
 	}
 	f.update(func(st *Status) {
 		st.ClockBehind = f.offsets.behind()
 		st.LastError = ""
 	})
 	f.advanced(f.track.last)
-	if first {
+	if old == nil {
 		f.log.Info("revocation stream synced", "sequence", f.track.last, "asof", at)
 	}
 }
@@ -237,77 +240,16 @@ func (f *follower) prove(at, arrival time.Time) {
 // followed so far. What was applied stays applied: statements are facts.
 func (f *follower) rewound(why string) {
 	f.log.Error("revocation stream was recreated, wiped or restored: reading it from the start", "why", why)
-	f.origin, f.stream = true, time.Time{}
+	f.origin, f.stream, f.anchor = true, time.Time{}, anchor{}
+	f.suspend()
+	f.mistakes.forget()
+	f.inbox.forget()
 	f.update(func(st *Status) {
 		st.Rewinds++
 		st.Sequence, st.Head = 0, 0
 	})
 	f.stop()
-	f.start(jitter(100 * time.Millisecond))
-}
-
-// checkConnection reads the stored part again after every reconnect: whatever
-// was published meanwhile went past this node.
-func (f *follower) checkConnection() {
-	n := f.nc.Stats().Reconnects
-	if n == f.connSeen || !f.nc.IsConnected() {
-		return
-	}
-	f.update(func(st *Status) { st.Reconnects += n - f.connSeen })
-	f.connSeen = n
-	f.track.open()
-	f.stop()
-	f.backoff = retryFirst
-	f.start(jitter(20 * time.Millisecond))
-}
-
-// watch forces a reconnect when the link is up and yet brings no evidence: a
-// server without quorum answers everything but stores nothing.
-func (f *follower) watch() {
-	now := f.now()
-	if !f.nc.IsConnected() {
-		f.lastSign = now
-		if f.nc.IsClosed() {
-			f.failed("connection", errors.New("it was closed; the node stays stale until it is restarted"))
-		} else {
-			f.failed("connection", errors.New("no NATS server reachable; retrying"))
-		}
-		return
-	}
-	if n := f.progress.Load(); n != f.progSeen {
-		f.progSeen, f.lastSign = n, now
-	}
-	if f.lastSign.After(now) || now.Sub(f.lastSign) < f.patience {
-		return
-	}
-	f.lastSign = now
-	f.patience = min(f.patience*2, time.Minute) + jitter(f.interval)
-	f.failed("beacons", fmt.Errorf("none came back for %d intervals: the server may have lost its quorum, or nobody may publish to %s", deafAfter, SubjectBeacon))
-	f.update(func(st *Status) { st.Forced++ })
-	if err := f.nc.ForceReconnect(); err != nil {
-		f.failed("reconnect", err)
-	}
-}
-
-// start schedules a catch-up, unless one is running or due sooner.
-func (f *follower) start(after time.Duration) {
-	if f.reading == nil {
-		f.retry.Reset(after)
-	}
-}
-
-// later schedules a catch-up after a failure.
-func (f *follower) later() {
-	f.start(f.backoff + jitter(f.backoff))
-	f.backoff = min(f.backoff*2, retryMax)
-}
-
-// stop ends a running catch-up; its result is ignored.
-func (f *follower) stop() {
-	if f.reading != nil {
-		f.reading.cancel()
-		f.reading = nil
-	}
+	f.start(jitter(200 * time.Millisecond))
 }
 
 // jitter returns a random part of d.

@@ -39,6 +39,16 @@ func (o *offsets) age(wall time.Time, mono time.Duration, server time.Time) time
 	return off
 }
 
+// atLeast takes a lower bound of the clock's error (this clock minus the
+// server's): a message of our own cannot have been stored before it was sent.
+// It undoes a smallest difference that was true once, before one of the two
+// clocks was set right.
+func (o *offsets) atLeast(bound time.Duration) {
+	if o.have && o.min < bound {
+		o.min = bound
+	}
+}
+
 // behind returns by how much the node's clock is provably behind, or 0.
 func (o *offsets) behind() time.Duration {
 	if !o.have || o.min >= 0 {

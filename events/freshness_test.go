@@ -75,6 +75,28 @@ func TestClockStepForgetsOldOffsets(t *testing.T) {
 	}
 }
 
+// TestOwnBeaconUndoesAWrongOffset: the server's clock was ahead for a moment, or
+// ours was slewed. What was learnt then must not age the view for ever.
+func TestOwnBeaconUndoesAWrongOffset(t *testing.T) {
+	t.Parallel()
+	local := time.Unix(1_700_000_000, 0)
+	var o events.Offsets
+	o.Age(local, 0, local.Add(4*time.Second)) // the server's clock is 4 s ahead
+	server := local.Add(time.Second)          // and right again
+	if age := o.Age(server, time.Second, server); age != 4*time.Second {
+		t.Fatalf("age %v, want 4s: the lesson of before", age)
+	}
+	o.AtLeast(-10 * time.Millisecond) // our own beacon was stored at most 10 ms after it was sent
+	server = server.Add(time.Second)
+	if age := o.Age(server, 2*time.Second, server); age != 10*time.Millisecond {
+		t.Errorf("age %v, want 10ms", age)
+	}
+	o.AtLeast(-time.Hour) // a looser bound changes nothing
+	if age := o.Age(server, 2*time.Second, server); age != 10*time.Millisecond {
+		t.Errorf("age %v, want 10ms", age)
+	}
+}
+
 func TestFreshnessGrowsByTheWorseClock(t *testing.T) {
 	t.Parallel()
 	arrival := time.Unix(1_700_000_000, 0)
@@ -105,13 +127,13 @@ func TestPosition(t *testing.T) {
 		"$JS.ACK.QUASH.reader.1.42.7.1700000000000000123.9",
 		"$JS.ACK.hub.ACCHASH.QUASH.reader.1.42.7.1700000000000000123.9.tok",
 	} {
-		seq, got, pending, err := events.Position(reply)
-		if err != nil || seq != 42 || pending != 9 || !got.Equal(at) {
-			t.Errorf("%s: got %d %v %d %v", reply, seq, got, pending, err)
+		seq, delivery, got, pending, err := events.ReplyPosition(reply)
+		if err != nil || seq != 42 || delivery != 7 || pending != 9 || !got.Equal(at) {
+			t.Errorf("%s: got %d %d %v %d %v", reply, seq, delivery, got, pending, err)
 		}
 	}
 	for _, reply := range []string{"", "_INBOX.x", "$JS.ACK.QUASH.reader.1.x.7.1.9", "$JS.ACK.QUASH.reader.1.-1.7.1.9"} {
-		if _, _, _, err := events.Position(reply); err == nil {
+		if _, _, _, _, err := events.ReplyPosition(reply); err == nil {
 			t.Errorf("%q: no error", reply)
 		}
 	}

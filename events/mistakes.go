@@ -1,45 +1,85 @@
 package events
 
-import "sync"
+import (
+	"fmt"
+	"sync"
+	"time"
+)
 
-// mistakes remembers undecodable events, so that reading one again is not
-// counted again and each kind is logged once. Bounded; safe for concurrent use.
+// mistakes remembers undecodable events: reading one again is not counted
+// again, each kind is logged once, and none is ever confirmed as applied.
+// Safe for concurrent use.
 type mistakes struct {
 	mu    sync.Mutex
-	seen  map[uint64]struct{}
+	seen  map[uint64]time.Time // stream sequence → stored at
 	kinds map[string]struct{}
+	full  bool // there were more than can be remembered
 }
 
 const maxMistakes = 4096
 
-// note reports whether the event is new and whether its kind is.
-func (m *mistakes) note(seq uint64, kind string) (newEvent, newKind bool) {
+// note remembers an event and reports whether its kind is new.
+func (m *mistakes) note(seq uint64, at time.Time, kind string) (newKind bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.seen == nil {
-		m.seen, m.kinds = make(map[uint64]struct{}), make(map[string]struct{})
-	}
-	if _, ok := m.seen[seq]; ok {
-		return false, false
+		m.seen, m.kinds = make(map[uint64]time.Time), make(map[string]struct{})
 	}
 	if len(m.seen) < maxMistakes {
-		m.seen[seq] = struct{}{}
+		m.seen[seq] = at
+	} else if _, ok := m.seen[seq]; !ok {
+		m.full = true
 	}
 	if _, ok := m.kinds[kind]; !ok && len(m.kinds) < 64 {
 		m.kinds[kind] = struct{}{}
 		newKind = true
 	}
-	return true, newKind
+	return newKind
+}
+
+// confirms returns an error if the event with this sequence could not be read.
+func (m *mistakes) confirms(seq uint64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok := m.seen[seq]; ok || m.full {
+		return fmt.Errorf("%w: sequence %d is not in force on this node", ErrUndecodable, seq)
+	}
+	return nil
+}
+
+// alive returns how many of them the stream may still hold: those stored after
+// the given instant.
+func (m *mistakes) alive(after time.Time) (n uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, at := range m.seen {
+		if at.After(after) {
+			n++
+		}
+	}
+	return n
+}
+
+// forget drops the sequences: they belong to a stream that is no more. Their
+// kinds stay logged.
+func (m *mistakes) forget() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.seen)
+	m.full = false
 }
 
 // undecodable takes note of an event this version cannot read. It is never
-// skipped silently: it may cover tokens. Safe for concurrent use.
-func (f *follower) undecodable(seq uint64, err error) {
-	event, kind := f.mistakes.note(seq, err.Error())
-	if event {
-		f.update(func(st *Status) { st.Undecodable++ })
+// skipped silently: it may cover tokens. Without a message ID it is no event of
+// any publisher: a server stores what it answers to a reply subject that the
+// stream covers, and nobody must be able to make the fleet unready by that.
+// Safe for concurrent use.
+func (s *Subscriber) undecodable(seq uint64, at time.Time, named bool, err error) {
+	if !named {
+		s.update(func(st *Status) { st.Foreign++ })
+		return
 	}
-	if kind {
-		f.log.Error("undecodable event in the revocation stream: a newer publisher, or not ours; its tokens are not covered here", "sequence", seq, "err", err)
+	if s.mistakes.note(seq, at, err.Error()) {
+		s.log.Error("undecodable event in the revocation stream: a newer publisher, or not ours; its tokens are not covered here", "sequence", seq, "err", err)
 	}
 }

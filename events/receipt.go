@@ -28,13 +28,11 @@ type Silent struct {
 
 // silent judges a node that did not confirm. A node proves completeness only by
 // contiguous messages, so one that lacks the statement has an as-of before
-// stored, and denies MaxStaleness after that.
+// stored, and denies MaxStaleness after that. Whether it was synced when it last
+// spoke does not matter: it may have become so since, without the statement.
 func silent(r Report, stored time.Time) Silent {
 	s := Silent{Report: r}
-	switch {
-	case !r.Synced:
-		s.DeniesBy = stored // it accepts nothing before its first sync
-	case r.OnStale == "deny" && r.MaxStaleness > 0:
+	if r.OnStale == "deny" && r.MaxStaleness > 0 {
 		s.DeniesBy = stored.Add(r.MaxStaleness)
 	}
 	return s
@@ -77,8 +75,6 @@ func (r Receipt) String() string {
 		switch {
 		case s.DeniesBy.IsZero():
 			b.WriteString(", which goes on accepting when stale")
-		case !s.Synced:
-			b.WriteString(", which accepts nothing before it is synced")
 		default:
 			fmt.Fprintf(&b, ", which denies by %s", stamp(ceil(s.DeniesBy)))
 		}

@@ -19,9 +19,9 @@ type ResponderConfig struct {
 	// Report says how the node is. Required; called for every answer, also
 	// concurrently. Its Node is replaced by the one above.
 	Report func() Report
-	// WaitApplied returns nil once the stream sequence is applied here, as
+	// WaitApplied returns nil once the position is applied here, as
 	// Subscriber.WaitApplied does. Required.
-	WaitApplied func(ctx context.Context, seq uint64) error
+	WaitApplied func(ctx context.Context, at Position) error
 	// MaxWaiting bounds the questions that wait for a sequence at the same time;
 	// those beyond it are answered at once, unconfirmed. Zero means 64.
 	MaxWaiting int
@@ -63,7 +63,19 @@ func NewResponder(c ResponderConfig) (*Responder, error) {
 // question is the wire form of a Question.
 type question struct {
 	Sequence uint64 `json:"sequence,omitempty"`
+	Stream   string `json:"stream,omitempty"`  // when the stream of that sequence was created
 	Wait     int64  `json:"wait_ms,omitempty"` // how long the asker listens
+}
+
+// position returns what is asked for; false if it cannot be read.
+func (q question) position() (Position, bool) {
+	at := Position{Sequence: q.Sequence}
+	if q.Stream == "" {
+		return at, true
+	}
+	var err error
+	at.Stream, err = time.Parse(time.RFC3339Nano, q.Stream)
+	return at, err == nil
 }
 
 // Run answers until ctx ends and returns nil then. It waits for the answers
@@ -93,6 +105,10 @@ func (r *Responder) take(ctx context.Context, m *nats.Msg, answers *sync.WaitGro
 	if m.Reply == "" || len(m.Data) > 1024 || len(m.Data) > 0 && json.Unmarshal(m.Data, &q) != nil {
 		return // not a question of ours
 	}
+	at, ok := q.position()
+	if !ok {
+		return
+	}
 	if q.Sequence == 0 {
 		r.answer(m, false)
 		return
@@ -111,7 +127,7 @@ func (r *Responder) take(ctx context.Context, m *nats.Msg, answers *sync.WaitGro
 		}
 		wctx, cancel := context.WithTimeout(ctx, wait)
 		defer cancel()
-		err := r.c.WaitApplied(wctx, q.Sequence)
+		err := r.c.WaitApplied(wctx, at)
 		if ctx.Err() != nil && err != nil {
 			return // shutting down
 		}

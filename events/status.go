@@ -12,6 +12,14 @@ type Event struct {
 	Time       time.Time // the server's timestamp of storage
 }
 
+// Position is a place in a stream. A sequence means something only together
+// with the stream it counts in: one that was recreated counts again from 1.
+type Position struct {
+	// Stream is when the stream was created. Zero: whichever is followed.
+	Stream   time.Time
+	Sequence uint64
+}
+
 // Apply takes a batch of statements into the follower's state. When it returns
 // nil every statement of the batch must be in force. An error keeps the
 // sequence from advancing: the same statements are read again, with back-off,
@@ -55,7 +63,8 @@ type Status struct {
 	Rewinds     uint64 // sequences that went back: stream recreated, wiped or restored
 	Reconnects  uint64 // connections re-established, whoever asked for it
 	Forced      uint64 // reconnects this subscriber forced because the link was deaf
-	Undecodable uint64 // events this version cannot read
+	Undecodable uint64 // events this version cannot read and the stream may still hold
+	Foreign     uint64 // unreadable messages that no publisher of ours can have sent
 	Pending     int    // live messages received and not yet applied
 
 	// ClockBehind is by how much this node's clock is provably behind the

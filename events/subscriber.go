@@ -50,16 +50,21 @@ type Subscriber struct {
 	log      *slog.Logger
 	now      func() time.Time
 
-	running atomic.Bool
-	proof   atomic.Pointer[proof] // nil until synced
+	running  atomic.Bool
+	proof    atomic.Pointer[proof] // nil until synced
+	applying atomic.Int64          // when the Apply under way began, Unix nanoseconds; 0: none
+	inbox    inbox
+	mistakes mistakes
 
-	mu      sync.Mutex // guards what follows; never held while applying
-	status  Status
-	waiters map[*waiter]struct{}
+	mu        sync.Mutex // guards what follows; never held while applying
+	status    Status
+	confirmed uint64 // sequence up to which WaitApplied confirms; 0 while the stream may be another
+	waiters   map[*waiter]struct{}
+	logged    map[string]time.Time // what was complained about, and when
 }
 
 type waiter struct {
-	seq  uint64
+	at   Position
 	done chan struct{}
 }
 
@@ -80,7 +85,7 @@ func NewSubscriber(c SubscriberConfig) (*Subscriber, error) {
 	}
 	s := &Subscriber{
 		nc: c.Conn, js: js, interval: c.BeaconInterval, silent: c.Silent, batch: c.CatchUpBatch,
-		log: c.Logger, now: c.Now, waiters: make(map[*waiter]struct{}),
+		log: c.Logger, now: c.Now, waiters: make(map[*waiter]struct{}), logged: make(map[string]time.Time),
 	}
 	if s.interval == 0 {
 		s.interval = time.Second
@@ -94,6 +99,7 @@ func NewSubscriber(c SubscriberConfig) (*Subscriber, error) {
 	if s.now == nil {
 		s.now = time.Now
 	}
+	s.inbox = inbox{ready: make(chan struct{}, 1), now: s.now, log: s.log}
 	return s, nil
 }
 
@@ -103,50 +109,74 @@ func (s *Subscriber) Freshness(now time.Time) Freshness { return s.proof.Load().
 
 // Status returns a snapshot.
 func (s *Subscriber) Status() Status {
-	connected := s.nc.IsConnected()
+	connected, now := s.nc.IsConnected(), s.now()
+	pending, head := s.inbox.waiting()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.status
-	st.Connected = connected
+	st.Connected, st.Pending, st.Head = connected, pending, max(st.Head, head)
+	st.Undecodable = s.mistakes.alive(now.Add(-st.Layout.Retention.Total()))
 	if p := s.proof.Load(); p != nil {
 		st.Synced, st.AsOf = true, p.asOf
+	}
+	if began := s.applying.Load(); began != 0 {
+		if d := now.Sub(time.Unix(0, began)); d > slowApply {
+			st.LastError = fmt.Sprintf("apply: it has been at one batch for %v", d.Round(time.Second))
+		}
 	}
 	return st
 }
 
-// WaitApplied returns nil once everything up to the stream sequence seq has
-// been applied here, or the context's error.
-func (s *Subscriber) WaitApplied(ctx context.Context, seq uint64) error {
-	w := &waiter{seq: seq, done: make(chan struct{})}
+// slowApply is how long one Apply may take before the status mentions it.
+const slowApply = 5 * time.Second
+
+// WaitApplied returns nil once everything up to the position has been applied
+// here. It returns ErrUndecodable if the event at that position could not be
+// read, or the context's error.
+func (s *Subscriber) WaitApplied(ctx context.Context, at Position) error {
+	w := &waiter{at: at, done: make(chan struct{})}
 	s.mu.Lock()
-	if s.status.Sequence >= seq {
+	if s.reached(at) {
 		s.mu.Unlock()
-		return nil
+		return s.mistakes.confirms(at.Sequence)
 	}
 	s.waiters[w] = struct{}{}
 	s.mu.Unlock()
 	select {
 	case <-w.done:
-		return nil
+		return s.mistakes.confirms(at.Sequence)
 	case <-ctx.Done():
 		s.mu.Lock()
 		delete(s.waiters, w)
 		s.mu.Unlock()
-		return fmt.Errorf("wait for sequence %d: %w", seq, context.Cause(ctx))
+		return fmt.Errorf("wait for sequence %d: %w", at.Sequence, context.Cause(ctx))
 	}
+}
+
+// reached must be called with mu held.
+func (s *Subscriber) reached(at Position) bool {
+	return s.confirmed >= at.Sequence && (at.Stream.IsZero() || at.Stream.Equal(s.status.Created))
 }
 
 // advanced publishes a new contiguous sequence and wakes who waited for it.
 func (s *Subscriber) advanced(seq uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.status.Sequence = seq
+	s.status.Sequence, s.confirmed = seq, seq
 	for w := range s.waiters {
-		if w.seq <= seq {
+		if s.reached(w.at) {
 			close(w.done)
 			delete(s.waiters, w)
 		}
 	}
+}
+
+// suspend confirms nothing until the next advance: the stream behind a new
+// connection may not be the one that was followed.
+func (s *Subscriber) suspend() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.confirmed = 0
 }
 
 // update changes the status under its lock.
@@ -156,16 +186,31 @@ func (s *Subscriber) update(f func(*Status)) {
 	s.mu.Unlock()
 }
 
-// failed notes why following makes no progress; it logs a reason once.
+// failed notes why following makes no progress, and logs it now and then.
 func (s *Subscriber) failed(what string, err error) {
-	text := what + ": " + err.Error()
+	now := s.now()
 	s.mu.Lock()
-	again := s.status.LastError == text
-	s.status.LastError = text
+	s.status.LastError = what + ": " + err.Error()
+	last, ever := s.logged[what]
+	again := ever && now.Sub(last) < time.Minute && !now.Before(last)
+	if !again {
+		s.logged[what] = now
+	}
 	s.mu.Unlock()
 	if !again {
 		s.log.Warn("revocation stream not followed", "what", what, "err", err)
 	}
+}
+
+// reset forgets an earlier Run: nothing is known before this one has read the
+// stream itself.
+func (s *Subscriber) reset() {
+	s.proof.Store(nil)
+	s.inbox.reset()
+	s.mistakes.forget()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.confirmed, s.status.Sequence, s.status.Head, s.status.Created = 0, 0, 0, time.Time{}
 }
 
 // Run follows the stream and hands every statement to apply until ctx ends; it
@@ -180,6 +225,6 @@ func (s *Subscriber) Run(ctx context.Context, apply Apply) error {
 		return errors.New("events: this Subscriber is running already")
 	}
 	defer s.running.Store(false)
-	f := newFollower(s, apply)
-	return f.run(ctx)
+	s.reset()
+	return newFollower(s, apply).run(ctx)
 }

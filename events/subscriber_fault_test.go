@@ -2,6 +2,7 @@ package events_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -150,14 +151,17 @@ func TestStoreWiped(t *testing.T) {
 	ensure(t, nc)
 	f := follow(t, srv.URL())
 	f.fresh(t)
-	l := startLedger(t, srv.URL(), "k")
-	l.grows(t, 100)
+	before := startLedger(t, srv.URL(), "before")
+	before.grows(t, 100)
+	before.check(t, f) // what only the wiped store had is nobody's to save
 	srv.Kill()
 	wipe(t, dir)
 	srv.Restart(t)
 	ensure(t, nc)
+	l := startLedger(t, srv.URL(), "after")
 	l.grows(t, 100)
 	l.check(t, f)
+	before.check(t, f)
 }
 
 // TestStoreRestoredFromAnOlderCopy: the stream goes back in time while the node
@@ -182,7 +186,7 @@ func TestStoreRestoredFromAnOlderCopy(t *testing.T) {
 	}
 	srv.Restart(t)
 	l.grows(t, 200)
-	f.fresh(t)
+	l.check(t, f)
 	before := f.Status().Sequence
 	srv.Kill()
 	wipe(t, dir)
@@ -190,10 +194,97 @@ func TestStoreRestoredFromAnOlderCopy(t *testing.T) {
 		t.Fatal(err)
 	}
 	srv.Restart(t)
-	l.grows(t, 400)
+	after := startLedger(t, srv.URL(), "after")
+	after.grows(t, 400)
+	after.check(t, f)
 	l.check(t, f)
 	if got := f.Status().Sequence; got <= before {
 		t.Errorf("the restored stream did not overtake (%d after %d): the test lost its point", got, before)
+	}
+}
+
+// TestStreamOvertakesWhileTheNodeIsAway: as before, but the node sees nothing of
+// it: when it comes back the stream is longer than it was. Only the identity of
+// a message tells that its past is another.
+func TestStreamOvertakesWhileTheNodeIsAway(t *testing.T) {
+	t.Parallel()
+	dir, copied := t.TempDir(), t.TempDir()
+	srv := natstest.StartProcess(t, dir, 0)
+	nc, err := events.Connect(events.ConnectConfig{URL: srv.URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	ensure(t, nc)
+	line := startProxy(t, strings.TrimPrefix(srv.URL(), "nats://"))
+	f := follow(t, "nats://"+line.addr)
+	f.fresh(t)
+	l := startLedger(t, srv.URL(), "k")
+	l.grows(t, 50)
+	srv.Kill()
+	if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	srv.Restart(t)
+	l.grows(t, 100)
+	l.check(t, f)
+	line.cut()
+	before := f.Status().Sequence
+	srv.Kill()
+	wipe(t, dir)
+	if err := os.CopyFS(dir, os.DirFS(copied)); err != nil {
+		t.Fatal(err)
+	}
+	srv.Restart(t)
+	after := startLedger(t, srv.URL(), "after")
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the restored stream is longer than it was", func() bool {
+		s, err := js.Stream(t.Context(), events.StreamName)
+		return err == nil && s.CachedInfo().State.LastSeq > before+10
+	})
+	line.mend()
+	after.check(t, f)
+	l.check(t, f)
+	if f.Status().Rewinds == 0 {
+		t.Error("the other past was not noticed")
+	}
+}
+
+// TestNoReceiptFromAnotherStream: a node that still follows the old stream must
+// not confirm a small sequence of the new one.
+func TestNoReceiptFromAnotherStream(t *testing.T) {
+	t.Parallel()
+	srv := natstest.Start(t)
+	nc := srv.Connect(t)
+	js := ensure(t, nc)
+	p := publisher(t, nc)
+	f := follow(t, srv.URL())
+	for i := range 20 {
+		publish(t, p, sessionRevocation(fmt.Sprintf("old-%d", i)))
+	}
+	f.fresh(t)
+	f.setFail(errApply) // it will not get to the new statement
+	if err := js.DeleteStream(t.Context(), events.StreamName); err != nil {
+		t.Fatal(err)
+	}
+	ensure(t, nc)
+	stream, err := js.Stream(t.Context(), events.StreamName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ack := publish(t, p, sessionRevocation("new"))
+	at := events.Position{Stream: stream.CachedInfo().Created, Sequence: ack.Sequence}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if err := f.WaitApplied(ctx, at); err == nil {
+		t.Errorf("sequence %d of a new stream is confirmed, applied %v", ack.Sequence, f.has("new"))
+	}
+	f.setFail(nil)
+	if err := f.WaitApplied(t.Context(), at); err != nil || !f.has("new") {
+		t.Errorf("after it healed: %v, applied %v", err, f.has("new"))
 	}
 }
 

@@ -2,6 +2,7 @@ package events_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -118,11 +119,11 @@ func TestApplyFailureKeepsTheSequence(t *testing.T) {
 	}
 	wctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := f.WaitApplied(wctx, ack.Sequence); err == nil {
+	if err := f.WaitApplied(wctx, events.Position{Sequence: ack.Sequence}); err == nil {
 		t.Error("WaitApplied says applied")
 	}
 	f.setFail(nil)
-	if err := f.WaitApplied(t.Context(), ack.Sequence); err != nil {
+	if err := f.WaitApplied(t.Context(), events.Position{Sequence: ack.Sequence}); err != nil {
 		t.Errorf("WaitApplied: %v", err)
 	}
 	if !f.has("a") {
@@ -167,7 +168,7 @@ func TestPeerBug06_LateBatchIsNotMissed(t *testing.T) {
 	r := sessionRevocation("late")
 	r.At = time.Now().Add(-20 * time.Minute)
 	ack := publish(t, publisher(t, nc), r)
-	if err := f.WaitApplied(t.Context(), ack.Sequence); err != nil {
+	if err := f.WaitApplied(t.Context(), events.Position{Sequence: ack.Sequence}); err != nil {
 		t.Fatal(err)
 	}
 	if !f.has("late") {
@@ -269,7 +270,8 @@ func TestConsumerDeletedWhileReading(t *testing.T) {
 }
 
 // TestUndecodableEventIsCountedOnce: what this version cannot read shows in the
-// status, once per event, however often it is read, and stops nothing.
+// status, once per event, however often it is read; it stops nothing, and it is
+// never confirmed as applied.
 func TestUndecodableEventIsCountedOnce(t *testing.T) {
 	t.Parallel()
 	srv := natstest.Start(t)
@@ -277,17 +279,34 @@ func TestUndecodableEventIsCountedOnce(t *testing.T) {
 	js := ensure(t, nc)
 	f := follow(t, srv.URL())
 	f.fresh(t)
-	for _, body := range []string{`{"v":99}`, `not json`, ``} {
-		if _, err := js.PublishMsg(t.Context(), &nats.Msg{Subject: events.SubjectRevoked + ".session", Data: []byte(body)}); err != nil {
+	subject := events.SubjectRevoked + ".session"
+	var last uint64
+	for i, body := range []string{`{"v":99}`, `not json`, ``} {
+		ack, err := js.PublishMsg(t.Context(), &nats.Msg{Subject: subject, Data: []byte(body)}, jetstream.WithMsgID(fmt.Sprint("newer-", i)))
+		if err != nil {
 			t.Fatal(err)
 		}
+		last = ack.Sequence
 	}
-	ack := publish(t, publisher(t, nc), sessionRevocation("good"))
-	if err := f.WaitApplied(t.Context(), ack.Sequence); err != nil {
+	// Nobody publishes without a message ID, except a server that answers to a
+	// subject of ours. That must not make a node unready.
+	if _, err := js.PublishMsg(t.Context(), &nats.Msg{Subject: subject, Data: []byte(`{"type":"io.nats.jetstream.api.v1.stream_info_response"}`)}); err != nil {
 		t.Fatal(err)
 	}
-	if got := f.Status().Undecodable; got != 3 {
-		t.Errorf("undecodable %d, want 3", got)
+	ack := publish(t, publisher(t, nc), sessionRevocation("good"))
+	if err := f.WaitApplied(t.Context(), events.Position{Sequence: ack.Sequence}); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.WaitApplied(t.Context(), events.Position{Sequence: last}); !errors.Is(err, events.ErrUndecodable) {
+		t.Errorf("an event that could not be read is confirmed: %v", err)
+	}
+	if got := f.Status(); got.Undecodable != 3 || got.Foreign != 1 {
+		t.Errorf("undecodable %d, foreign %d, want 3 and 1", got.Undecodable, got.Foreign)
+	}
+	late := follow(t, srv.URL())
+	late.fresh(t)
+	if got := late.Status(); got.Undecodable != 3 || got.Foreign != 1 {
+		t.Errorf("read from the start: undecodable %d, foreign %d, want 3 and 1", got.Undecodable, got.Foreign)
 	}
 	if err := f.nc.ForceReconnect(); err != nil {
 		t.Fatal(err)
@@ -297,7 +316,7 @@ func TestUndecodableEventIsCountedOnce(t *testing.T) {
 	if got := f.Status().Undecodable; got != 3 {
 		t.Errorf("undecodable %d after reading again, want 3", got)
 	}
-	if !f.has("good") {
+	if !f.has("good") || !late.has("good") {
 		t.Error("the good statement is missing")
 	}
 }
@@ -403,4 +422,81 @@ func TestRunTwice(t *testing.T) {
 		t.Error("a second Run was accepted")
 	}
 	f.fresh(t)
+}
+
+// TestRunAgainStartsFromNothing: what an earlier Run proved says nothing about
+// the state that a later one fills.
+func TestRunAgainStartsFromNothing(t *testing.T) {
+	t.Parallel()
+	srv := natstest.Start(t)
+	nc := srv.Connect(t)
+	ensure(t, nc)
+	ack := publish(t, publisher(t, nc), sessionRevocation("a"))
+	s, err := events.NewSubscriber(events.SubscriberConfig{Conn: srv.Connect(t), BeaconInterval: 50 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(st *state, until func() bool) {
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- s.Run(ctx, st.apply) }()
+		eventually(t, "the run got there", until)
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	}
+	run(&state{keys: make(map[string]uint64)}, func() bool { return s.Freshness(time.Now()).Synced })
+	empty := &state{keys: make(map[string]uint64), fail: errApply}
+	run(empty, func() bool { return s.Status().LastError != "" })
+	if f := s.Freshness(time.Now()); f.Synced {
+		t.Errorf("synced although the second Run applied nothing: %+v", f)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.WaitApplied(ctx, events.Position{Sequence: ack.Sequence}); err == nil {
+		t.Error("confirmed although the second Run applied nothing")
+	}
+}
+
+// TestNoFullReadAgainWithoutAnEnd: the stream's last message has expired and no
+// beacon passes. The node cannot become synced, and must not read everything
+// again and again.
+func TestNoFullReadAgainWithoutAnEnd(t *testing.T) {
+	t.Parallel()
+	srv := natstest.Start(t)
+	nc := srv.Connect(t)
+	js := ensure(t, nc)
+	const n = 500
+	rs := make([]events.Revocation, n)
+	for i := range rs {
+		rs[i] = sessionRevocation(fmt.Sprintf("s%d", i))
+	}
+	if _, err := publisher(t, nc).PublishAll(t.Context(), rs, nil); err != nil {
+		t.Fatal(err)
+	}
+	m := nats.NewMsg(events.SubjectBeacon)
+	m.Header.Set("Nats-TTL", "1s")
+	last, err := js.PublishMsg(t.Context(), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(t.Context(), events.StreamName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the last message expired", func() bool {
+		_, err := stream.GetMsg(t.Context(), last.Sequence)
+		return errors.Is(err, jetstream.ErrMsgNotFound)
+	})
+	f := follow(t, srv.URL(), func(c *events.SubscriberConfig) { c.Silent = true })
+	eventually(t, "several attempts", func() bool { return f.Status().CatchUps >= 3 })
+	if got := f.Status(); got.Events > n+2 || got.Synced {
+		t.Errorf("%d statements were applied %d times, synced %v", n, got.Events, got.Synced)
+	}
+	follow(t, srv.URL())
+	f.fresh(t)
+	if got := len(f.copy()); got != n {
+		t.Errorf("%d of %d statements applied", got, n)
+	}
 }

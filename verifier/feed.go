@@ -19,8 +19,9 @@ type Feed interface {
 	Freshness(now time.Time) events.Freshness
 	// Status returns a snapshot. Its Layout must be filled before Freshness says Synced; zero values are the defaults.
 	Status() events.Status
-	// WaitApplied returns nil once everything up to seq was applied, or the error of ctx.
-	WaitApplied(ctx context.Context, seq uint64) error
+	// WaitApplied returns nil once everything up to the position was applied, an error if the event there could not
+	// be read, or the error of ctx.
+	WaitApplied(ctx context.Context, at events.Position) error
 }
 
 // apply puts a batch of the feed into force. The feed never calls it twice at once.

@@ -98,7 +98,7 @@ func (f *memFeed) Status() events.Status {
 	return events.Status{Sequence: f.seq, Head: f.seq, Layout: f.layout, Undecodable: f.undecodable.Load()}
 }
 
-func (f *memFeed) WaitApplied(context.Context, uint64) error { return nil }
+func (f *memFeed) WaitApplied(context.Context, events.Position) error { return nil }
 
 // silence stops the feed's progress; heal resumes it.
 func (f *memFeed) silence() { f.asOf.Store(f.now().UnixNano()) }

@@ -78,13 +78,13 @@ func (f *feed) publish(r events.Revocation) uint64 {
 }
 
 // WaitApplied returns when the statement with this sequence is in force, or could not be applied.
-func (f *feed) WaitApplied(ctx context.Context, seq uint64) error {
+func (f *feed) WaitApplied(ctx context.Context, at events.Position) error {
 	for {
 		f.mu.Lock()
 		applied, moved, err := f.applied, f.moved, f.lastErr
 		f.mu.Unlock()
 		switch {
-		case applied >= seq:
+		case applied >= at.Sequence:
 			return nil
 		case err != nil:
 			return fmt.Errorf("apply the statement: %w", err)

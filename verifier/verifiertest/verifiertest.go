@@ -206,7 +206,7 @@ func (i *Issuer) Revoke(r events.Revocation) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patient)
 	defer cancel()
-	if err := i.feed.WaitApplied(ctx, i.feed.publish(r)); err != nil {
+	if err := i.feed.WaitApplied(ctx, events.Position{Sequence: i.feed.publish(r)}); err != nil {
 		i.t.Fatalf("verifiertest: revoke: %v", err)
 	}
 }

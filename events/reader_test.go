@@ -1,0 +1,61 @@
+package events_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/quash-auth/quash/events"
+)
+
+// deliveries stands for a reader whose link broke: a real one that loses
+// messages between two pulls cannot be made to do so on purpose.
+type deliveries struct {
+	jetstream.MessagesContext
+	msgs []jetstream.Msg
+}
+
+func (d *deliveries) Next(...jetstream.NextOpt) (jetstream.Msg, error) {
+	if len(d.msgs) == 0 {
+		return nil, nats.ErrConnectionClosed
+	}
+	m := d.msgs[0]
+	d.msgs = d.msgs[1:]
+	return m, nil
+}
+
+type delivery struct {
+	jetstream.Msg
+	data  []byte
+	reply string
+}
+
+func (d delivery) Data() []byte         { return d.data }
+func (d delivery) Headers() nats.Header { return nats.Header{} }
+func (d delivery) Subject() string      { return events.SubjectRevoked + ".session" }
+func (d delivery) Reply() string        { return d.reply }
+
+func TestReaderNoticesLostDeliveries(t *testing.T) {
+	t.Parallel()
+	at := time.Unix(1_700_000_000, 0)
+	msg := func(seq, number, pending int) jetstream.Msg {
+		r := sessionRevocation(fmt.Sprint(seq))
+		r.ID, r.At, r.Until = events.NewID(), at, at.Add(time.Hour)
+		data, err := events.Encode(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return delivery{data: data, reply: fmt.Sprintf("$JS.ACK.QUASH.reader.1.%d.%d.%d.%d", seq, number, at.UnixNano(), pending)}
+	}
+	// Sequences may have holes (expired messages), deliveries may not.
+	n, err := events.ReadAll(t.Context(), &deliveries{msgs: []jetstream.Msg{msg(3, 1, 2), msg(7, 2, 1), msg(9, 3, 0)}}, 9)
+	if err != nil || n != 3 {
+		t.Errorf("a whole reading: %d applied, %v", n, err)
+	}
+	if _, err := events.ReadAll(t.Context(), &deliveries{msgs: []jetstream.Msg{msg(3, 1, 2), msg(9, 3, 0)}}, 9); err == nil {
+		t.Error("a reading that lost a delivery counts as whole")
+	}
+}
