@@ -195,7 +195,7 @@ func TestAccessToken(t *testing.T) {
 			if err := json.Unmarshal(text, &set); err != nil {
 				t.Fatal(err)
 			}
-			jws, err := jose.ParseSigned(s.Access, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(alg)})
+			jws, err := jose.ParseSignedCompact(s.Access, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(alg)})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"net/url"
 	"strconv"
 	"strings"
@@ -62,9 +61,4 @@ func namePassword(flag, text string) (name, password string, err error) {
 		return "", "", usagef(flag, "must be NAME:PASSWORD, both not empty") // never the text: it is a secret
 	}
 	return name, password, nil
-}
-
-// milliseconds prints a duration as people compare them here.
-func milliseconds(d time.Duration) string {
-	return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
 }

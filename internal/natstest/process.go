@@ -124,7 +124,38 @@ func (p *Process) Kill() {
 }
 
 // Pause freezes the process (SIGSTOP): connections stay open, nothing answers.
-func (p *Process) Pause() { p.signal(syscall.SIGSTOP) }
+// It returns when every thread has stopped, which the signal alone does not
+// promise, where the system can tell (Linux).
+func (p *Process) Pause() {
+	p.t.Helper()
+	p.signal(syscall.SIGSTOP)
+	deadline := time.Now().Add(10 * time.Second)
+	for !stopped(p.cmd.Process.Pid) {
+		if time.Now().After(deadline) {
+			p.t.Fatalf("natsd does not freeze")
+		}
+		<-time.After(time.Millisecond)
+	}
+}
+
+// stopped reports whether all threads of a process stand still.
+func stopped(pid int) bool {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil {
+		return true
+	}
+	for _, thread := range threads {
+		stat, err := os.ReadFile(thread)
+		if err != nil {
+			continue // it has ended
+		}
+		// pid (name) state …; the name may contain anything.
+		if i := bytes.LastIndexByte(stat, ')'); i < 0 || i+2 >= len(stat) || stat[i+2] != 'T' {
+			return false
+		}
+	}
+	return true
+}
 
 // Resume lets a frozen process go on.
 func (p *Process) Resume() { p.signal(syscall.SIGCONT) }

@@ -95,7 +95,7 @@ func (c Config) safeURL(field, s string) (*url.URL, error) {
 }
 
 func fieldError(field, problem string) error {
-	return fmt.Errorf("Config.%s %s: %w", field, problem, ErrConfig)
+	return fmt.Errorf("%w: Config.%s %s", ErrConfig, field, problem)
 }
 
 // originOf is scheme, host and port of u in one spelling.

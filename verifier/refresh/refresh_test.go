@@ -130,7 +130,7 @@ func TestRefreshFailures(t *testing.T) {
 		{"invalid client as 400", tokenError(400, "invalid_client"), "", refresh.ErrClient, 400, time.Second},
 		{"unauthorized client", tokenError(400, "unauthorized_client"), "", refresh.ErrClient, 400, time.Second},
 		{"no such page", http.NotFound, "", refresh.ErrClient, 404, time.Second},
-		{"redirect", http.RedirectHandler("/elsewhere", 307).ServeHTTP, "", refresh.ErrClient, 307, time.Second},
+		{"redirect", http.RedirectHandler("/elsewhere", http.StatusTemporaryRedirect).ServeHTTP, "", refresh.ErrClient, http.StatusTemporaryRedirect, time.Second},
 		{"another token type", tokenAnswer(`{"access_token":"a2","token_type":"DPoP"}`), "", refresh.ErrClient, 200, time.Second},
 		{"unavailable", tokenError(503, "temporarily_unavailable"), "", refresh.ErrUnavailable, 503, 1},
 		{"unavailable for 7 s", tokenError(503, "", "Retry-After", "7"), "", refresh.ErrUnavailable, 503, 7 * time.Second},
