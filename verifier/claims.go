@@ -160,8 +160,9 @@ func scopeValues(raw []byte) (values []string, isList bool, err error) {
 	return values, true, err
 }
 
-// required names the first claim the profile demands and the token lacks, or "". exp, iss and aud are always needed.
-func (c *claimSet) required(p Profile) string {
+// required names the first claim the issuer's configuration demands and the token lacks, or "". exp, iss and aud are always
+// needed.
+func (c *claimSet) required(p Profile, allowUndated bool) string {
 	for _, need := range [...]struct {
 		bit    claimBits
 		name   string
@@ -170,7 +171,7 @@ func (c *claimSet) required(p Profile) string {
 		{hasIss, "iss", true}, {hasExp, "exp", true}, {hasAud, "aud", true},
 		{hasSub, "sub", false}, {hasClientID, "client_id", false}, {hasIat, "iat", false}, {hasJTI, "jti", false},
 	} {
-		if c.has&need.bit == 0 && (need.always || p == Strict) {
+		if c.has&need.bit == 0 && (need.always || p == Strict || need.bit == hasIat && !allowUndated) {
 			return need.name
 		}
 	}

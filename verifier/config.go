@@ -82,6 +82,10 @@ type Issuer struct {
 	Keys []PublicKey
 	// Profile says which tokens are access tokens. Zero: Strict.
 	Profile Profile
+	// AllowUndated accepts tokens without iat, with the Relaxed profile. The issuer must then promise that none of its tokens
+	// lives longer than Config.MaxTokenLife: without iat nobody can check it, and a longer-lived token is accepted again
+	// once the statement that revoked it has been forgotten.
+	AllowUndated bool
 	// Refresh is how often the key set is read again without a reason. Zero: 10 min. A key that the issuer removed is
 	// accepted for at most this long; revoke the key to stop it at once. An unknown kid leads to at most one fetch in 10 s.
 	Refresh time.Duration
@@ -106,9 +110,8 @@ type Profile uint8
 const (
 	// Strict is RFC 9068: typ at+jwt, and the claims iss exp aud sub client_id iat jti.
 	Strict Profile = iota
-	// Relaxed is for issuers that do not follow RFC 9068. It also accepts typ JWT and no typ, and only requires iss, exp and
-	// aud. What cannot be revoked for lack of a claim is reported in Status and by Token.Unenforceable. Such an issuer must not
-	// give its tokens a longer life than Config.MaxTokenLife: without iat nobody can check it.
+	// Relaxed is for issuers that do not follow RFC 9068. It also accepts typ JWT and no typ, and only requires iss, exp, aud
+	// and iat. What cannot be revoked for lack of a claim is reported in Status and by Token.Unenforceable.
 	Relaxed
 )
 

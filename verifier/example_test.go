@@ -16,8 +16,8 @@ func ExampleNew() {
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
 
-	// The connection is made when the server is there; until then nothing is accepted.
-	nc, err := events.Connect(events.ConnectConfig{URL: "nats://127.0.0.1:4222"})
+	// The connection is made when the server is there; until then nothing is accepted. (No server has port 1.)
+	nc, err := events.Connect(events.ConnectConfig{URL: "nats://127.0.0.1:1"})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -26,9 +26,9 @@ func ExampleNew() {
 	v, err := verifier.New(verifier.Config{
 		NATS: nc,
 		Issuers: []verifier.Issuer{{
-			Issuer:   "http://127.0.0.1:8080",
+			Issuer:   "http://127.0.0.1:1",
 			Audience: []string{"https://api.example.com"},
-			JWKSURL:  "http://127.0.0.1:8080/.well-known/jwks.json",
+			JWKSURL:  "http://127.0.0.1:1/.well-known/jwks.json",
 		}},
 		MaxStaleness: 30 * time.Second,
 		OnStale:      verifier.Deny,

@@ -8,12 +8,13 @@ import (
 
 // issuer is one configured issuer at work.
 type issuer struct {
-	name     string
-	audience []string
-	allowed  algSet
-	profile  Profile
-	source   string // "url", "file" or "static", for Status
-	keys     *keySource
+	name         string
+	audience     []string
+	allowed      algSet
+	profile      Profile
+	allowUndated bool   // tokens without iat
+	source       string // "url", "file" or "static", for Status
+	keys         *keySource
 
 	lacking atomic.Uint32 // scopeSet: union over the tokens accepted so far
 	undated atomic.Bool   // a token without iat was accepted
@@ -32,7 +33,7 @@ func (i *issuer) check(h *header, c *claimSet) error {
 	if !h.accessType(i.profile) {
 		return errTyp
 	}
-	if name := c.required(i.profile); name != "" {
+	if name := c.required(i.profile, i.allowUndated); name != "" {
 		return claimsError(name, "is missing")
 	}
 	if err := c.profileScope(i.profile); err != nil {
@@ -72,7 +73,7 @@ func (i *issuer) saw(t *Token) {
 
 // newIssuer checks one Issuer of the configuration.
 func newIssuer(field string, c Issuer) (*issuer, error) {
-	i := &issuer{name: c.Issuer, audience: slices.Clone(c.Audience), profile: c.Profile}
+	i := &issuer{name: c.Issuer, audience: slices.Clone(c.Audience), profile: c.Profile, allowUndated: c.AllowUndated}
 	switch {
 	case c.Issuer == "":
 		return nil, configError(field+".Issuer", "is empty")
@@ -84,6 +85,8 @@ func newIssuer(field string, c Issuer) (*issuer, error) {
 		return nil, configError(field+".Audience", "has an empty entry")
 	case c.Profile > Relaxed:
 		return nil, configError(field+".Profile", "is neither Strict nor Relaxed")
+	case c.AllowUndated && c.Profile == Strict:
+		return nil, configError(field+".AllowUndated", "contradicts the Strict profile, which requires iat: set Profile to Relaxed")
 	case c.Refresh < 0:
 		return nil, configError(field+".Refresh", "is negative")
 	}

@@ -127,10 +127,15 @@ func TestScopesOfRevocation(t *testing.T) {
 
 func TestRelaxedProfile(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, func(c *verifier.Config, _ *memFeed) { c.Issuers[0].Profile = verifier.Relaxed })
+	dated := newRig(t, func(c *verifier.Config, _ *memFeed) { c.Issuers[0].Profile = verifier.Relaxed })
+	header := keyA.header()
+	undated := text(object{"iss": issA, "aud": api, "exp": dated.clock.Now().Add(time.Minute).Unix()})
+	dated.refuses(t, "no iat: nobody could bound its life", keyA.compact(text(with(header, object{"typ": nil})), undated), verifier.ErrClaims)
+	r := newRig(t, func(c *verifier.Config, _ *memFeed) {
+		c.Issuers[0].Profile, c.Issuers[0].AllowUndated = verifier.Relaxed, true
+	})
 	now := r.clock.Now()
 	least := text(object{"iss": issA, "aud": api, "exp": now.Add(time.Minute).Unix()})
-	header := keyA.header()
 	token := r.accepts(t, "the least", keyA.compact(text(with(header, object{"typ": nil})), least))
 	if got := token.Unenforceable(); len(got) != 4 || got[0] != events.Token || got[3] != events.Client {
 		t.Errorf("unenforceable: got %v, want token session subject client", got)

@@ -23,6 +23,7 @@ type apiCmd struct {
 	JWKS          string        `name:"jwks" placeholder:"URL|FILE" help:"JWK Set of the issuer (default: its URL plus /.well-known/jwks.json)."`
 	Alg           []string      `name:"alg" placeholder:"NAME" help:"Signature algorithms to accept (default: ES256,RS256,EdDSA)."`
 	Profile       string        `default:"strict" enum:"strict,relaxed" help:"strict: RFC 9068 access tokens. relaxed: what other identity providers issue. ${enum} (${default})."`
+	AllowUndated  bool          `help:"With the relaxed profile: accept tokens without iat. The issuer must then never issue one that lives longer than --max-token-life."`
 	MaxStaleness  time.Duration `default:"30s" help:"How old this node's view of the revocations may be (${default})."`
 	OnStale       string        `default:"deny" enum:"deny,allow" help:"What to do beyond that: deny answers 503, allow serves on without knowing. ${enum} (${default})."`
 	OnUndecodable string        `default:"not-ready" enum:"not-ready,stay-ready" help:"What a revocation that this version can not read means for readiness. ${enum} (${default})."`
@@ -67,6 +68,7 @@ func (c *apiCmd) config() (verifier.Config, error) {
 	if c.Profile == "relaxed" {
 		issuer.Profile = verifier.Relaxed
 	}
+	issuer.AllowUndated = c.AllowUndated
 	cfg := verifier.Config{
 		Issuers:      []verifier.Issuer{issuer},
 		Node:         c.Node,
