@@ -1,6 +1,12 @@
 package cache
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
+
+// Always, as Before, covers every token, whenever it says it was issued.
+const Always int64 = math.MaxInt64
 
 // Statement says that tokens of one issuer are not to be accepted. It is what a
 // revocation event means to the denylist, without transport and audit trail.
@@ -9,7 +15,7 @@ type Statement struct {
 	Issuer string // iss of the tokens concerned; required, part of every key
 	Key    string // jti, sid, sub, client_id or kid; required, but empty for Issuer
 
-	// Before covers tokens issued at or before this second (Unix). Required for every
+	// Before covers tokens issued at or before this second (Unix); Always covers all. Required for every
 	// scope but Token and Session, which are covered whole and must leave it 0.
 	Before int64
 

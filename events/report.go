@@ -19,7 +19,8 @@ type Report struct {
 	Synced       bool          // it was complete at least once
 	Ready        bool          // it accepts requests
 	Uptime       time.Duration
-	Error        string // why it is not ready, for people
+	Issuers      []string // iss of the tokens it judges
+	Error        string   // why it is not ready, for people
 }
 
 // reportJSON is the wire form: durations in milliseconds.
@@ -36,6 +37,7 @@ type reportJSON struct {
 	Synced       bool       `json:"synced"`
 	Ready        bool       `json:"ready"`
 	Uptime       float64    `json:"uptime_ms"`
+	Issuers      []string   `json:"issuers,omitempty"`
 	Error        string     `json:"error,omitempty"`
 }
 
@@ -43,7 +45,7 @@ func (r Report) wire() reportJSON {
 	w := reportJSON{
 		Node: r.Node, Role: r.Role, Version: r.Version, Sequence: r.Sequence,
 		Staleness: toMillis(r.Staleness), MaxStaleness: toMillis(r.MaxStaleness), OnStale: r.OnStale,
-		Entries: r.Entries, Synced: r.Synced, Ready: r.Ready, Uptime: toMillis(r.Uptime), Error: r.Error,
+		Entries: r.Entries, Synced: r.Synced, Ready: r.Ready, Uptime: toMillis(r.Uptime), Issuers: r.Issuers, Error: r.Error,
 	}
 	if !r.AsOf.IsZero() {
 		asOf := r.AsOf.UTC()
@@ -56,7 +58,7 @@ func (w reportJSON) report() Report {
 	r := Report{
 		Node: w.Node, Role: w.Role, Version: w.Version, Sequence: w.Sequence,
 		Staleness: fromMillis(w.Staleness), MaxStaleness: fromMillis(w.MaxStaleness), OnStale: w.OnStale,
-		Entries: w.Entries, Synced: w.Synced, Ready: w.Ready, Uptime: fromMillis(w.Uptime), Error: w.Error,
+		Entries: w.Entries, Synced: w.Synced, Ready: w.Ready, Uptime: fromMillis(w.Uptime), Issuers: w.Issuers, Error: w.Error,
 	}
 	if w.AsOf != nil {
 		r.AsOf = w.AsOf.UTC()

@@ -11,7 +11,8 @@ type Retention struct {
 	// Leeway is how long after its exp a verifier may still accept a token. Zero
 	// means 1 min.
 	Leeway time.Duration
-	// Skew is how far the clocks of publishers, verifiers and NATS may differ.
+	// Skew is the largest difference between any two clocks of issuers,
+	// publishers, verifiers and NATS.
 	// Zero means 1 min.
 	Skew time.Duration
 }

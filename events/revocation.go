@@ -34,7 +34,9 @@ type Revocation struct {
 	Key string
 	// Before covers tokens issued at or before it, in whole seconds (rounded
 	// down). Only for the scopes subject, client, key and issuer. Zero: Complete
-	// takes the present.
+	// takes the present, except for scope key, which is then covered whole: a
+	// thief of the key writes the iat he likes. Give it for a key only if the key
+	// itself is good.
 	Before time.Time
 	// Gen, for scope subject only, covers tokens of the subject whose gen claim
 	// is smaller. Tokens without gen are covered by Before. Zero means none.
@@ -106,21 +108,25 @@ func (r *Revocation) check() error {
 	switch {
 	case r.Scope.cutoff() && r.Before.IsZero():
 		return badField("before", "required for scope %s", r.Scope)
-	case !r.Scope.cutoff() && !r.Before.IsZero():
+	case !r.Scope.dated() && !r.Before.IsZero():
 		return badField("before", "not for scope %s: it is covered whole", r.Scope)
 	case r.Gen != 0 && r.Scope != Subject:
 		return badField("gen", "only for scope subject")
 	case r.Until.IsZero():
 		return badField("until", "required: without it the statement could never be forgotten")
-	case !writable(r.Before):
-		return badField("before", "outside the years 1 to 9999")
-	case !writable(r.Until):
-		return badField("until", "outside the years 1 to 9999")
+	case !r.Before.IsZero() && !tokenTime(r.Before):
+		return badField("before", "outside the years 1970 to 9999: no token was issued then")
+	case !tokenTime(r.Until):
+		return badField("until", "outside the years 1970 to 9999")
 	case !writable(r.At):
 		return badField("at", "outside the years 1 to 9999")
 	}
 	return nil
 }
+
+// tokenTime reports whether a token can carry t: a second after the epoch
+// (RFC 7519 section 2) that our encoding can express.
+func tokenTime(t time.Time) bool { return t.Unix() > 0 && writable(t) }
 
 // checkAudit covers what only the audit trail needs. A reader tolerates more
 // than a publisher may write.

@@ -31,12 +31,13 @@ func statements() map[string]events.Revocation {
 		return r
 	}
 	return map[string]events.Revocation{
-		"token":   with(events.Token, "b6c3a1d2-7f6e-4f7a-9a53-1f2b3c4d5e6f", nil),
-		"session": with(events.Session, "s-8f14e45f", nil),
-		"subject": with(events.Subject, "user-42", nil),
-		"client":  with(events.Client, "mobile-app", nil),
-		"key":     with(events.Key, "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs", nil),
-		"issuer":  with(events.Issuer, "", nil),
+		"token":     with(events.Token, "b6c3a1d2-7f6e-4f7a-9a53-1f2b3c4d5e6f", nil),
+		"session":   with(events.Session, "s-8f14e45f", nil),
+		"subject":   with(events.Subject, "user-42", nil),
+		"client":    with(events.Client, "mobile-app", nil),
+		"key":       with(events.Key, "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs", nil),
+		"key-whole": with(events.Key, "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs", func(r *events.Revocation) { r.Before = time.Time{} }),
+		"issuer":    with(events.Issuer, "", nil),
 		"all-fields": with(events.Subject, "user-42", func(r *events.Revocation) {
 			r.Gen, r.By = 18446744073709551615, "admin"
 			r.Actor, r.Reason, r.Txn = "alice@example.com", `laptop stolen, "urgent"`, "req-7f3a"
@@ -56,6 +57,9 @@ func TestValidateNamesTheField(t *testing.T) {
 		change      func(*events.Revocation)
 	}{
 		{"no id", "id", func(r *events.Revocation) { r.ID = "" }},
+		{"before the epoch", "before", func(r *events.Revocation) { r.Before = time.Unix(-7, 0) }},
+		{"before at the epoch", "before", func(r *events.Revocation) { r.Before = time.Unix(0, 0) }},
+		{"until before the epoch", "until", func(r *events.Revocation) { r.Until = time.Unix(-7, 0) }},
 		{"long id", "id", func(r *events.Revocation) { r.ID = strings.Repeat("a", 129) }},
 		{"id with a space", "id", func(r *events.Revocation) { r.ID = "a b" }},
 		{"id with a line break", "id", func(r *events.Revocation) { r.ID = "a\r\nNats-TTL: 1" }},

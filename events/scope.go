@@ -78,9 +78,13 @@ func (s *Scope) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// cutoff reports whether statements of this scope cover tokens issued up to an
-// instant (Before), rather than whole tokens or sessions.
-func (s Scope) cutoff() bool { return s >= Subject }
+// cutoff reports whether a statement of this scope needs an instant (Before) up
+// to which it covers tokens.
+func (s Scope) cutoff() bool { return s == Subject || s == Client || s == Issuer }
+
+// dated reports whether it may have one. A key without one is covered whole:
+// who has the key chooses the iat.
+func (s Scope) dated() bool { return s.cutoff() || s == Key }
 
 // SubjectFor returns the NATS subject that revocations of this scope are
 // published to.

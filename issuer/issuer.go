@@ -189,7 +189,7 @@ func (i *Issuer) Report() events.Report {
 	r := events.Report{
 		Node: i.cfg.Node, Role: "issuer", Version: i.cfg.Version, Sequence: s.Sequence, AsOf: f.AsOf, Staleness: f.Staleness,
 		Entries: int(i.deny.Stats().Entries), Synced: f.Synced, Ready: ready == nil, Uptime: now.Sub(i.started),
-		MaxStaleness: i.cfg.MaxStaleness, OnStale: "deny",
+		MaxStaleness: i.cfg.MaxStaleness, OnStale: "deny", Issuers: []string{i.cfg.Issuer},
 	}
 	if ready != nil {
 		r.Error = ready.Error()

@@ -69,8 +69,11 @@ func (m *mark) join(r events.Revocation) bool {
 	was := *m
 	if r.Scope == events.Subject && r.Gen > 0 {
 		m.Gen = max(m.Gen, r.Gen) // our tokens carry gen, so Before says nothing about them
-	} else if !r.Before.IsZero() {
-		m.Cutoff = max(m.Cutoff, r.Before.Unix())
+	} else if at := r.Before; !at.IsZero() || r.Scope == events.Key {
+		if at.IsZero() {
+			at = r.At // a key is revoked whole; the mark says since when
+		}
+		m.Cutoff = max(m.Cutoff, at.Unix())
 	}
 	return m.Gen != was.Gen || m.Cutoff != was.Cutoff
 }

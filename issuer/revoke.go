@@ -52,7 +52,6 @@ const (
 	maxGen     = 1<<53 - 1
 	maxRounds  = 32 // of a compare-and-set; each lost round means that somebody else's write succeeded
 	maxPending = 8
-	keyMargin  = 10 * time.Second
 )
 
 var errContended = fmt.Errorf("%w: too many writers of one record", ErrUnavailable)
@@ -171,11 +170,8 @@ func (i *Issuer) raise(ctx context.Context, r events.Revocation) (events.Ack, er
 			continue
 		}
 		whole := r
-		if !fixed {
+		if !fixed && r.Scope != events.Key { // a key is covered whole
 			whole.Before = i.cfg.Now()
-			if r.Scope == events.Key { // it never signs again, so a wider cut costs nothing and covers replicas that learn late
-				whole.Before = whole.Before.Add(keyMargin)
-			}
 		}
 		if whole, err = i.complete(ctx, m.apply(whole, r.Gen)); err != nil {
 			return events.Ack{}, err
@@ -194,7 +190,7 @@ func (i *Issuer) raise(ctx context.Context, r events.Revocation) (events.Ack, er
 		if err != nil {
 			return events.Ack{}, err
 		}
-		if !fixed && r.Scope != events.Subject && i.cfg.Now().Unix() > whole.Before.Unix() {
+		if !fixed && r.Scope != events.Subject && r.Scope != events.Key && i.cfg.Now().Unix() > whole.Before.Unix() {
 			continue // a second began meanwhile
 		}
 		if r.Scope == events.Key {
@@ -225,7 +221,7 @@ func (i *Issuer) publishMark(ctx context.Context, m mark) error {
 			return fmt.Errorf("decode the mark's intent: %w", err)
 		}
 		if r.Scope == events.Key { // other replicas may have signed with it until they heard
-			r.Before, r.Until = i.cfg.Now().Add(keyMargin), time.Time{}
+			r.Until = time.Time{}
 		}
 		if _, err := i.publish(ctx, r); err != nil {
 			return err
@@ -266,8 +262,11 @@ func (i *Issuer) closeMark(ctx context.Context, key, id string) error {
 // statement is the denylist's form.
 func statement(r events.Revocation, sequence uint64) cache.Statement {
 	s := cache.Statement{Scope: cache.Scope(r.Scope), Issuer: r.Issuer, Key: r.Key, Gen: r.Gen, Until: r.Until.Unix(), Sequence: sequence}
-	if !r.Before.IsZero() {
+	switch {
+	case !r.Before.IsZero():
 		s.Before = r.Before.Unix()
+	case r.Scope == events.Key:
+		s.Before = cache.Always
 	}
 	return s
 }

@@ -87,7 +87,8 @@ type Issuer struct {
 	// once the statement that revoked it has been forgotten.
 	AllowUndated bool
 	// Refresh is how often the key set is read again without a reason. Zero: 10 min. A key that the issuer removed is
-	// accepted for at most this long; revoke the key to stop it at once. An unknown kid leads to at most one fetch in 10 s.
+	// accepted until the next reading that succeeds; revoke the key to stop it at once. An unknown kid leads to at most one
+	// fetch in 10 s.
 	Refresh time.Duration
 	// AllowHTTP permits a JWKSURL with http on any host. Whoever is on the path can then sign tokens.
 	AllowHTTP bool

@@ -74,6 +74,9 @@ func statement(e *events.Event) (cache.Statement, bool) {
 	}
 	if r.Scope >= events.Subject {
 		s.Before = max(r.Before.Unix(), 1) // 0 means none to the denylist
+		if r.Scope == events.Key && r.Before.IsZero() {
+			s.Before = cache.Always
+		}
 	}
 	return s, r.Issuer != "" && (r.Key == "") == (r.Scope == events.Issuer) && s.Until > 0
 }

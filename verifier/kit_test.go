@@ -259,7 +259,7 @@ func (r *rig) complete(s events.Revocation) events.Revocation {
 	if s.Until.IsZero() {
 		s.Until = events.Retention{}.Until(now)
 	}
-	if s.Before.IsZero() && s.Scope >= events.Subject {
+	if s.Before.IsZero() && s.Scope >= events.Subject && s.Scope != events.Key {
 		s.Before = now
 	}
 	return s

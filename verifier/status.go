@@ -151,6 +151,9 @@ func (v *Verifier) Report() events.Report {
 		Entries:      v.deny.Stats().Entries,
 		MaxStaleness: v.rule.MaxStaleness, OnStale: v.rule.OnStale.String(),
 	}
+	for _, i := range v.order {
+		r.Issuers = append(r.Issuers, i.name)
+	}
 	if err := v.Ready(); err != nil {
 		r.Error = err.Error()
 	} else {

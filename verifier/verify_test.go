@@ -125,6 +125,24 @@ func TestScopesOfRevocation(t *testing.T) {
 	}
 }
 
+// TestRevokedKeyIsRevokedWhole: who has stolen a key writes the iat he likes.
+func TestRevokedKeyIsRevokedWhole(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	r.revoke(t, events.Revocation{Scope: events.Key, Key: "a1"})
+	now := r.clock.Now()
+	r.refuses(t, "iat before", mint(now.Add(-time.Minute), nil), verifier.ErrRevoked)
+	r.refuses(t, "iat in the second after", mint(now, object{"iat": now.Unix() + 1}), verifier.ErrRevoked)
+	r.clock.Advance(10 * time.Minute)
+	r.refuses(t, "minted much later", mint(r.clock.Now(), nil), verifier.ErrRevoked)
+	// With a cutoff only what was signed up to it: a rotation, not a theft.
+	dated := newRig(t, nil)
+	now = dated.clock.Now()
+	dated.revoke(t, events.Revocation{Scope: events.Key, Key: "a1", Before: now})
+	dated.refuses(t, "up to the cutoff", mint(now, nil), verifier.ErrRevoked)
+	dated.accepts(t, "after the cutoff", mint(now, object{"iat": now.Unix() + 1}))
+}
+
 func TestRelaxedProfile(t *testing.T) {
 	t.Parallel()
 	dated := newRig(t, func(c *verifier.Config, _ *memFeed) { c.Issuers[0].Profile = verifier.Relaxed })

@@ -198,7 +198,7 @@ func (i *Issuer) Revoke(r events.Revocation) {
 	if r.Until.IsZero() {
 		r.Until = i.feed.layout.Retention.Until(now)
 	}
-	if r.Before.IsZero() && r.Scope != events.Token && r.Scope != events.Session {
+	if r.Before.IsZero() && (r.Scope == events.Subject || r.Scope == events.Client || r.Scope == events.Issuer) {
 		r.Before = now.Truncate(time.Second)
 	}
 	if err := r.Validate(now); err != nil {
