@@ -3,6 +3,7 @@ package main
 import (
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/alecthomas/kong"
 )
@@ -30,6 +31,22 @@ func protectKey(args []string, model *kong.Application) []string {
 	}
 	out := append(slices.Clone(args[:2]), args[3:]...)
 	return append(out, "--", args[2])
+}
+
+// checkText refuses what is not UTF-8: the parser would put other characters in
+// its place, and a revocation of another key covers nothing.
+func checkText(args, environ []string) error {
+	for _, a := range args {
+		if !utf8.ValidString(a) {
+			return usagef("", "%+q is not valid UTF-8", a)
+		}
+	}
+	for _, v := range environ {
+		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "QUASH_") && !utf8.ValidString(v) {
+			return usagef(name, "is not valid UTF-8")
+		}
+	}
+	return nil
 }
 
 // notFlags are variables of ours that configure something else: the shipped NATS

@@ -12,19 +12,39 @@ type logFlags struct {
 	LogLevel string `default:"info" enum:"debug,info,warn,error" help:"What to log on standard error: ${enum} (${default})."`
 }
 
-// instant reads a point in time: RFC 3339, or a duration from now.
-func instant(flag, text string, now time.Time) (time.Time, error) {
-	if text == "" {
+// until reads --until: RFC 3339, or a duration from now. Nil: not given.
+func until(flag string, text *string, now time.Time) (time.Time, error) {
+	return instant(flag, text, "90m for 90 minutes from now", func(d time.Duration) time.Time { return now.Add(d) })
+}
+
+// before reads --before: RFC 3339, or a duration ago. Nil: not given.
+func before(flag string, text *string, now time.Time) (time.Time, error) {
+	return instant(flag, text, "5m for five minutes ago", func(d time.Duration) time.Time { return now.Add(-d) })
+}
+
+// instant never gives the zero time for a text: it would be taken for "not
+// given", which stands for something else.
+func instant(flag string, text *string, example string, at func(time.Duration) time.Time) (time.Time, error) {
+	if text == nil {
 		return time.Time{}, nil
 	}
-	if t, err := time.Parse(time.RFC3339, text); err == nil {
+	if *text == "" {
+		return time.Time{}, usagef(flag, "is empty: give a time like 2026-01-02T15:04:05Z, a duration like %s, or leave the flag out", example)
+	}
+	if t, err := time.Parse(time.RFC3339, *text); err == nil {
+		if t.Unix() <= 0 {
+			return time.Time{}, usagef(flag, "%s is before 1970: no token is that old", *text)
+		}
 		return t, nil
 	}
-	d, err := time.ParseDuration(text)
+	d, err := time.ParseDuration(*text)
 	if err != nil {
-		return time.Time{}, usagef(flag, "%q is neither a time like 2026-01-02T15:04:05Z nor a duration like 90m", text)
+		return time.Time{}, usagef(flag, "%q is neither a time like 2026-01-02T15:04:05Z nor a duration like %s", *text, example)
 	}
-	return now.Add(d), nil
+	if d < 0 {
+		return time.Time{}, usagef(flag, "%s is negative: give %s", *text, example)
+	}
+	return at(d), nil
 }
 
 // byteSize reads 4096, 512KiB, 10MiB, 1GiB, 2TiB.

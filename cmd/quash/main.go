@@ -77,6 +77,9 @@ func execute(args []string, stdout, stderr io.Writer) int {
 		}
 		args = append([]string{"quash"}, rest...)
 	}
+	if err := checkText(args[1:], os.Environ()); err != nil {
+		return p.fail(err)
+	}
 	var commands cli
 	helped := false
 	parser, err := kong.New(&commands,

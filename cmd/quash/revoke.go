@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -20,8 +21,8 @@ type revokeCmd struct {
 	Key   string `arg:"" optional:"" help:"The value of that claim."`
 
 	ISS    string        `name:"iss" default:"${default_iss}" placeholder:"URL" help:"iss of the tokens concerned (${default})."`
-	Before string        `placeholder:"TIME" help:"Cover tokens issued at or before this; RFC 3339 or a duration from now like -5m (default: now). Not for token and session."`
-	Until  string        `placeholder:"TIME" help:"When no covered token can be alive any more; RFC 3339 or a duration from now (default: what the stream was made for)."`
+	Before *string       `placeholder:"TIME" help:"Cover tokens issued at or before this: RFC 3339, or a duration ago, 5m for five minutes ago (default: now; for key: all its tokens, whenever issued). Not for token and session."`
+	Until  *string       `placeholder:"TIME" help:"When no covered token can be alive any more: RFC 3339, or a duration from now (default: what the stream was made for)."`
 	Gen    uint64        `help:"For subject: cover tokens whose gen is smaller."`
 	Reason string        `help:"For the audit trail; the bearer never sees it."`
 	Actor  string        `help:"Who decided, for the audit trail."`
@@ -54,14 +55,14 @@ func (c *revokeCmd) revocation(now time.Time) (events.Revocation, error) {
 		ID: c.ID, Issuer: c.ISS, Scope: scope, Key: c.Key, Gen: c.Gen,
 		By: c.By, Actor: c.Actor, Reason: c.Reason, Txn: c.Txn,
 	}
-	if r.Before, err = instant("--before", c.Before, now); err != nil {
+	if r.Before, err = before("--before", c.Before, now); err != nil {
 		return events.Revocation{}, err
 	}
-	if r.Until, err = instant("--until", c.Until, now); err != nil {
+	if r.Until, err = until("--until", c.Until, now); err != nil {
 		return events.Revocation{}, err
 	}
 	if !r.Until.IsZero() && !r.Until.After(now) {
-		return events.Revocation{}, usagef("--until", "%s is not in the future", c.Until)
+		return events.Revocation{}, usagef("--until", "%s is not in the future", *c.Until)
 	}
 	return r, c.precheck(r, now)
 }
@@ -72,8 +73,8 @@ func (c *revokeCmd) precheck(r events.Revocation, now time.Time) error {
 		r.ID = events.NewID()
 	}
 	r.At = now
-	if r.Before.IsZero() && r.Scope != events.Token && r.Scope != events.Session {
-		r.Before = now
+	if r.Before.IsZero() && (r.Scope == events.Subject || r.Scope == events.Client || r.Scope == events.Issuer) {
+		r.Before = now // of this copy: the publisher fills the statement's own
 	}
 	if r.Until.IsZero() {
 		r.Until = now.Add(events.DefaultMaxTokenLife)
@@ -120,12 +121,15 @@ func (c *revokeCmd) Run(p *program) error {
 	if err := c.print(p, r, receipt.Sequence, &receipt); err != nil {
 		return err
 	}
-	return c.unconfirmed(receipt)
+	return c.unconfirmed(r, receipt)
 }
 
 // unconfirmed is an error if some node did not say that it enforces the
 // revocation, which is stored all the same.
-func (c *revokeCmd) unconfirmed(receipt events.Receipt) error {
+func (c *revokeCmd) unconfirmed(r events.Revocation, receipt events.Receipt) error {
+	if strangers(r.Issuer, receipt.Answered) {
+		return fmt.Errorf("stored, but no node that answered accepts tokens of %s: is --iss right? quash status --json lists what they accept", printable(r.Issuer))
+	}
 	if len(receipt.Silent) > 0 {
 		names := make([]string, len(receipt.Silent))
 		for i, s := range receipt.Silent {
@@ -137,6 +141,17 @@ func (c *revokeCmd) unconfirmed(receipt events.Receipt) error {
 		return errors.New("stored, but no node answered: are the API nodes running, on the same NATS? See quash status")
 	}
 	return nil
+}
+
+// strangers reports whether nodes answered and none of them judges tokens of iss.
+// One that does not say what it judges may be an older version.
+func strangers(iss string, answered []events.Answer) bool {
+	for _, a := range answered {
+		if len(a.Issuers) == 0 || slices.Contains(a.Issuers, iss) {
+			return false
+		}
+	}
+	return len(answered) > 0
 }
 
 // failed sorts the errors of events into wrong input and the rest.
@@ -181,9 +196,12 @@ func (c *revokeCmd) print(p *program, r events.Revocation, seq uint64, receipt *
 		}
 		return json.NewEncoder(p.stdout).Encode(out)
 	}
-	what := strings.TrimSpace(r.Scope.String() + " " + r.Key)
+	what := r.Scope.String()
+	if r.Key != "" {
+		what += " " + printable(r.Key)
+	}
 	if _, err := fmt.Fprintf(p.stdout, "revoked %s of %s: sequence %d, id %s, kept until %s\n",
-		what, r.Issuer, seq, r.ID, r.Until.UTC().Format(time.RFC3339)); err != nil {
+		what, printable(r.Issuer), seq, r.ID, r.Until.UTC().Format(time.RFC3339)); err != nil {
 		return err
 	}
 	if receipt == nil {

@@ -27,21 +27,27 @@ func TestInstant(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for text, want := range map[string]time.Time{
-		"":                     {},
 		"90m":                  now.Add(90 * time.Minute),
-		"-5m":                  now.Add(-5 * time.Minute),
+		"0s":                   now,
 		"2026-01-02T15:04:05Z": time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC),
 	} {
-		got, err := instant("--until", text, now)
+		got, err := until("--until", &text, now)
 		if err != nil || !got.Equal(want) {
-			t.Errorf("instant(%q) = %v, %v; want %v", text, got, err, want)
+			t.Errorf("until(%q) = %v, %v; want %v", text, got, err, want)
 		}
 	}
-	for _, text := range []string{"tomorrow", "5", "2026-01-02", "1h30"} {
-		if got, err := instant("--until", text, now); err == nil {
-			t.Errorf("instant(%q) = %v, want an error", text, got)
-		} else if !strings.HasPrefix(err.Error(), "--until: ") {
-			t.Errorf("instant(%q) does not name the flag: %v", text, err)
+	ago := "5m"
+	if got, err := before("--before", &ago, now); err != nil || !got.Equal(now.Add(-5*time.Minute)) {
+		t.Errorf("before(%q) = %v, %v; want five minutes ago", ago, got, err)
+	}
+	if got, err := before("--before", nil, now); err != nil || !got.IsZero() {
+		t.Errorf("before(nil) = %v, %v; want none", got, err)
+	}
+	for _, text := range []string{"", "tomorrow", "5", "2026-01-02", "1h30", "-5m", "0001-01-01T00:00:00Z", "0001-01-01T01:00:00+01:00", "0001-01-01T00:00:00.5Z", "1970-01-01T00:00:00Z"} {
+		if got, err := before("--before", &text, now); err == nil {
+			t.Errorf("before(%q) = %v, want an error", text, got)
+		} else if !strings.HasPrefix(err.Error(), "--before: ") {
+			t.Errorf("before(%q) does not name the flag: %v", text, err)
 		}
 	}
 }
