@@ -119,8 +119,8 @@ func (c *client) do(req *http.Request, bearer string) (answer, error) {
 // text is the start of the body on one line, for error messages.
 func (a answer) text() string {
 	s := strings.Join(strings.Fields(string(a.body)), " ")
-	if len(s) > 200 {
-		s = s[:200] + "…"
+	if len(s) > 500 {
+		s = s[:500] + "…"
 	}
 	return s
 }

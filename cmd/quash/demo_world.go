@@ -65,6 +65,7 @@ func (w *world) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	w.issuer.nats = w.nats.url()
 	if err := w.issuer.open(ctx); err != nil {
 		return err
 	}

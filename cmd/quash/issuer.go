@@ -93,6 +93,7 @@ func (c *issuerCmd) Run(p *program) error {
 		closeAll(listener)
 		return err
 	}
+	role.nats, role.stderr = c.redacted(), p.stderr
 	defer role.close()
 	fmt.Fprintf(p.stdout, "issuer: http://%s for %s\n", reachable(listener.Addr().String()), c.Issuer)
 

@@ -1,19 +1,24 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/quash-auth/quash/events"
 	"github.com/quash-auth/quash/issuer"
 )
 
@@ -27,6 +32,12 @@ type issuerRole struct {
 	draining draining
 	handler  http.Handler
 	opened   atomic.Pointer[issuer.Issuer]
+	why      atomic.Pointer[string] // why it is not open, after the first attempt
+	nats     string                 // the servers, for people
+
+	stderr   io.Writer // told loudly when the stream was lost; nil: only logged
+	keysTell bool      // keys alone are a sign that there was a stream
+	lost     bool      // it was told
 }
 
 // bootstrapUser is created if nobody has the name yet.
@@ -66,11 +77,31 @@ func (r *issuerRole) serve(w http.ResponseWriter, req *http.Request) {
 	}
 	w.Header().Set("Retry-After", "1")
 	w.Header().Set("Cache-Control", "no-store")
-	http.Error(w, "the issuer has not reached NATS yet", http.StatusServiceUnavailable)
+	text := "the issuer is not open yet" // the world need not know why
+	if req.URL.Path == "/readyz" {
+		text = r.ready().Error()
+	}
+	http.Error(w, text, http.StatusServiceUnavailable)
 }
 
 // open reaches NATS once, and creates the first users.
 func (r *issuerRole) open(ctx context.Context) error {
+	err := r.tryOpen(ctx)
+	if err != nil {
+		if !r.conn.IsConnected() && !permanent(err) {
+			err = fmt.Errorf("no NATS server at %s", r.nats)
+		}
+		err = storeHint(err)
+		text := oneLine(err.Error())
+		r.why.Store(&text)
+	}
+	return err
+}
+
+func (r *issuerRole) tryOpen(ctx context.Context) error {
+	if err := r.missStream(ctx); err != nil {
+		return err
+	}
 	i, err := issuer.New(ctx, r.cfg)
 	if err != nil {
 		return err
@@ -84,10 +115,50 @@ func (r *issuerRole) open(ctx context.Context) error {
 	return nil
 }
 
+// missStream says loudly that a stream which must have been there is gone, before
+// a new one is made in its place. The service goes on: somebody must decide.
+func (r *issuerRole) missStream(ctx context.Context) error {
+	if !r.cfg.EnsureStream || r.lost {
+		return nil
+	}
+	js, err := jetstream.New(r.conn)
+	if err != nil {
+		return fmt.Errorf("opening JetStream: %w", err)
+	}
+	there := func(name string) (bool, error) {
+		_, err := js.Stream(ctx, name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			return false, nil
+		}
+		return err == nil, err
+	}
+	if ok, err := there(events.StreamName); ok || err != nil {
+		return err
+	}
+	before, err := there("KV_" + cmp.Or(r.cfg.Bucket, "QUASH") + "_ISSUER")
+	if err != nil {
+		return err
+	}
+	if keys, err := filepath.Glob(filepath.Join(r.cfg.KeysDir, "*.pem")); err == nil && r.keysTell && len(keys) > 0 {
+		before = true
+	}
+	if !before {
+		return nil // the first start
+	}
+	r.lost = true
+	r.log.Error("the stream of revocations was missing and is made anew: what was revoked and has not expired is accepted again", "stream", events.StreamName, "issuer", r.cfg.Issuer)
+	if r.stderr != nil {
+		fmt.Fprintf(r.stderr, "quash: WARNING: the stream %s was missing and is made anew: revoked tokens that have not expired are accepted again. To end them all: quash revoke issuer --iss %s --nats %s --reason 'stream lost' --wait 5s\n",
+			events.StreamName, shellQuote(r.cfg.Issuer), shellQuote(r.nats))
+	}
+	return nil
+}
+
 // run opens the issuer if that was not done, trying until NATS answers, and runs
 // it.
 func (r *issuerRole) run(ctx context.Context) error {
 	defer r.close()
+	var said again
 	for r.opened.Load() == nil {
 		err := r.open(ctx)
 		if err == nil {
@@ -100,7 +171,9 @@ func (r *issuerRole) run(ctx context.Context) error {
 		if permanent(err) {
 			return err
 		}
-		r.log.Warn("the issuer can not open yet, trying again", "error", err)
+		if said.loud(err.Error(), time.Now()) {
+			r.log.Warn("the issuer can not open yet, trying again", "error", err)
+		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -134,7 +207,25 @@ func (r *issuerRole) ready() error {
 	if i := r.opened.Load(); i != nil {
 		return i.Ready()
 	}
+	if why := r.why.Load(); why != nil {
+		return errors.New("the issuer is not open yet: " + *why)
+	}
 	return errors.New("the issuer has not reached NATS yet")
+}
+
+// again says whether a text that may repeat is to be said: at once if it is new,
+// else once a minute.
+type again struct {
+	text string
+	at   time.Time
+}
+
+func (a *again) loud(text string, now time.Time) bool {
+	if text == a.text && now.Sub(a.at) < time.Minute {
+		return false
+	}
+	a.text, a.at = text, now
+	return true
 }
 
 // close is for after run has returned, or if it never ran. It may be called again.

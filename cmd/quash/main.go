@@ -18,6 +18,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -141,12 +142,17 @@ func oneLine(s string) string {
 	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 }
 
-// commandName is the command the user meant, with a space after it.
+// commandName is the command and sub-command the user meant, with a space after
+// each.
 func commandName(args []string, model *kong.Application) string {
-	for _, n := range model.Children {
-		if len(args) > 1 && n.Name == args[1] {
-			return n.Name + " "
+	name, at := "", model.Node
+	for _, a := range args[1:] {
+		i := slices.IndexFunc(at.Children, func(n *kong.Node) bool { return n.Type == kong.CommandNode && n.Name == a })
+		if i < 0 {
+			break
 		}
+		at = at.Children[i]
+		name += a + " "
 	}
-	return ""
+	return name
 }

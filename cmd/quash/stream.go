@@ -2,10 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
+	"strings"
 	"syscall"
+	"text/tabwriter"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -19,27 +23,42 @@ type streamCmd struct {
 	Check  streamCheckCmd  `cmd:"" help:"Check the existing stream, field by field."`
 }
 
-// layoutFlags are what an operator chooses about the stream. Empty means: the
+// layoutFlags are what an operator chooses about the stream. Nil or empty: the
 // default when creating, whatever is there when checking.
 type layoutFlags struct {
-	Replicas     int           `placeholder:"N" help:"Replicas: 1 for one server, 3 for a cluster (default when created: 1)."`
-	MaxBytes     string        `placeholder:"SIZE" help:"Size beyond which publishers are refused, for example 512MiB (default when created: 1GiB)."`
-	MaxTokenLife time.Duration `placeholder:"DURATION" help:"Longest life of an access token (default when created: 1h)."`
+	Replicas     *int           `placeholder:"N" help:"Replicas: 1 for one server, 3 in a cluster of three (default when created: 1)."`
+	MaxBytes     *string        `placeholder:"SIZE" help:"Size beyond which publishers are refused, for example 512MiB; the server reserves it (default when created: 1GiB)."`
+	MaxTokenLife *time.Duration `placeholder:"DURATION" help:"Longest life of an access token, at least 1m (default when created: 1h)."`
 }
 
 func (f *layoutFlags) layout() (events.Layout, error) {
-	l := events.Layout{Replicas: f.Replicas, Retention: events.Retention{MaxTokenLife: f.MaxTokenLife}}
-	switch {
-	case f.Replicas < 0 || f.Replicas > 5:
-		return l, usagef("--replicas", "%d is not from 1 to 5", f.Replicas)
-	case f.MaxTokenLife < 0:
-		return l, usagef("--max-token-life", "%v is negative", f.MaxTokenLife)
-	case f.MaxBytes == "":
-		return l, nil
+	var l events.Layout
+	if f.Replicas != nil {
+		if err := checkReplicas(*f.Replicas); err != nil {
+			return l, err
+		}
+		l.Replicas = *f.Replicas
 	}
-	var err error
-	l.MaxBytes, err = byteSize("--max-bytes", f.MaxBytes)
-	return l, err
+	if f.MaxTokenLife != nil {
+		if *f.MaxTokenLife < time.Minute {
+			return l, usagef("--max-token-life", "%v is below 1m: it is the longest life of any access token", *f.MaxTokenLife)
+		}
+		l.Retention.MaxTokenLife = *f.MaxTokenLife
+	}
+	if f.MaxBytes != nil {
+		var err error
+		if l.MaxBytes, err = byteSize("--max-bytes", *f.MaxBytes); err != nil {
+			return l, err
+		}
+	}
+	return l, nil
+}
+
+func checkReplicas(n int) error {
+	if n < 1 || n > 5 {
+		return usagef("--replicas", "%d is not from 1 to 5", n)
+	}
+	return nil
 }
 
 type streamEnsureCmd struct {
@@ -48,19 +67,15 @@ type streamEnsureCmd struct {
 }
 
 func (c *streamEnsureCmd) Run(p *program) error {
-	l, err := c.layout()
+	want, err := c.layout()
 	if err != nil {
 		return err
 	}
 	return withJetStream(p, &c.natsFlags, func(ctx context.Context, js jetstream.JetStream) error {
-		if _, err := events.EnsureStream(ctx, js, l); err != nil {
-			return err
+		if _, err := events.EnsureStream(ctx, js, want); err != nil && !errors.As(err, new(*events.LayoutError)) {
+			return storeHint(err)
 		}
-		got, err := events.CheckStream(ctx, js)
-		if err != nil {
-			return err
-		}
-		return printLayout(p, got)
+		return compareLayout(ctx, p, js, want)
 	})
 }
 
@@ -75,20 +90,70 @@ func (c *streamCheckCmd) Run(p *program) error {
 		return err
 	}
 	return withJetStream(p, &c.natsFlags, func(ctx context.Context, js jetstream.JetStream) error {
-		got, err := events.CheckStream(ctx, js)
-		if err != nil {
-			return err
-		}
-		switch {
-		case want.Replicas != 0 && got.Replicas != want.Replicas:
-			return fmt.Errorf("the stream has %d replicas, --replicas asks for %d", got.Replicas, want.Replicas)
-		case want.MaxBytes != 0 && got.MaxBytes != want.MaxBytes:
-			return fmt.Errorf("the stream holds %d bytes, --max-bytes asks for %d", got.MaxBytes, want.MaxBytes)
-		case got.Retention.MaxTokenLife < want.Retention.MaxTokenLife:
-			return fmt.Errorf("the stream was made for tokens that live %v, --max-token-life asks for %v", got.Retention.MaxTokenLife, want.Retention.MaxTokenLife)
-		}
-		return printLayout(p, got)
+		return compareLayout(ctx, p, js, want)
 	})
+}
+
+// compareLayout prints what the stream is, or every difference: from what quash
+// needs, and from what the flags ask for.
+func compareLayout(ctx context.Context, p *program, js jetstream.JetStream, want events.Layout) error {
+	got, err := events.CheckStream(ctx, js)
+	fixed := (*events.LayoutError)(nil)
+	if err != nil && !errors.As(err, &fixed) {
+		return err
+	}
+	var all []events.Difference
+	if fixed != nil {
+		all = append(all, fixed.Differences...)
+	}
+	if want.Replicas != 0 && got.Replicas != want.Replicas {
+		all = append(all, events.Difference{Field: "replicas", Got: strconv.Itoa(got.Replicas), Want: strconv.Itoa(want.Replicas)})
+	}
+	if want.MaxBytes != 0 && got.MaxBytes != want.MaxBytes {
+		all = append(all, events.Difference{Field: "max_bytes", Got: strconv.FormatInt(got.MaxBytes, 10), Want: strconv.FormatInt(want.MaxBytes, 10)})
+	}
+	if asked := want.Retention.MaxTokenLife; got.Retention.MaxTokenLife < asked {
+		all = append(all, events.Difference{Field: "quash_max_token_life", Got: got.Retention.MaxTokenLife.String(), Want: "at least " + asked.String()})
+	}
+	if len(all) == 0 {
+		return printLayout(p, got)
+	}
+	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "FIELD\tGOT\tWANT")
+	names := make([]string, len(all))
+	for i, d := range all {
+		names[i] = d.Field
+		fmt.Fprintf(w, "%s\t%s\t%s\n", d.Field, d.Got, d.Want)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return fmt.Errorf("stream %s differs in %s, and quash never alters a stream: ask for what it has, or change it as the operator (nats stream edit %s; what that refuses needs a new stream, see deploy/README.md), then run quash stream check again",
+		events.StreamName, strings.Join(names, ", "), events.StreamName)
+}
+
+// Error codes of the JetStream API that our own flags lead to.
+const (
+	codeNoPeers           = 10005 // fewer servers in the cluster than replicas
+	codeNoResources       = 10023
+	codeNoStorage         = 10047
+	codeReplicasNoCluster = 10074
+)
+
+// storeHint names the flag behind a refusal of the server to make a stream or a
+// bucket.
+func storeHint(err error) error {
+	api := (*jetstream.APIError)(nil)
+	if !errors.As(err, &api) {
+		return err
+	}
+	switch int(api.ErrorCode) {
+	case codeNoPeers, codeReplicasNoCluster:
+		return fmt.Errorf("%w: --replicas needs a cluster of at least as many NATS servers; for a single server leave it at 1", err)
+	case codeNoResources, codeNoStorage:
+		return fmt.Errorf("%w: NATS has not that much storage left: raise max_file_store of the server, or make stream %s with a smaller --max-bytes", err, events.StreamName)
+	}
+	return err
 }
 
 func printLayout(p *program, l events.Layout) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"path/filepath"
@@ -41,7 +42,7 @@ type stack struct {
 func (c *upCmd) Run(p *program) error {
 	began := time.Now()
 	log := p.logger(c.LogLevel)
-	s, err := c.build(log)
+	s, err := c.build(log, p.stderr)
 	if err != nil {
 		return err
 	}
@@ -73,7 +74,7 @@ func (c *upCmd) Run(p *program) error {
 
 // build binds, opens and starts what must stand before the actors run. On an
 // error everything is closed again.
-func (c *upCmd) build(log *slog.Logger) (_ *stack, err error) {
+func (c *upCmd) build(log *slog.Logger, stderr io.Writer) (_ *stack, err error) {
 	var user *credential
 	if c.DemoUser != "" {
 		name, password, err := namePassword("--demo-user", c.DemoUser)
@@ -103,7 +104,7 @@ func (c *upCmd) build(log *slog.Logger) (_ *stack, err error) {
 	if s.creds, err = loadCredentials(s.data.join("demo-credentials"), user); err != nil {
 		return nil, err
 	}
-	if err = s.openIssuer(log); err != nil {
+	if err = s.openIssuer(log, stderr); err != nil {
 		return nil, err
 	}
 	if s.creds.fresh {
@@ -151,7 +152,7 @@ func (c *upCmd) bindAll(s *stack) error {
 
 // openIssuer opens the issuer against the embedded server and creates the stream
 // and the users.
-func (s *stack) openIssuer(log *slog.Logger) error {
+func (s *stack) openIssuer(log *slog.Logger, stderr io.Writer) error {
 	conn, err := s.flags().connect("quash-issuer", log)
 	if err != nil {
 		return err
@@ -167,6 +168,7 @@ func (s *stack) openIssuer(log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	s.issuer.nats, s.issuer.stderr, s.issuer.keysTell = s.nats.url(), stderr, true
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	return s.issuer.open(ctx)

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/quash-auth/quash/internal/natstest"
+)
+
+// TestIssuer_noRoom: an issuer whose bucket does not fit says so, and not that
+// NATS is not there.
+func TestIssuer_noRoom(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t, natstest.WithConfig(func(o *server.Options) { o.JetStreamMaxStore = 1<<30 + 8<<20 }))
+	address, err := freeAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := startQuash(t, "issuer", "--listen", address, "--keys-dir", t.TempDir(), "--ensure-stream", "--nats", s.URL())
+	if err := p.waitLine("can not open yet.*storage.*max_file_store"); err != nil {
+		t.Fatal(err)
+	}
+	out, err := quashCommand("health", "http://"+address+"/readyz").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "max_file_store") || strings.Contains(string(out), "has not reached NATS") {
+		t.Errorf("quash health: %v: %s", err, out)
+	}
+}
+
+// TestStream_replicasHint: the flag behind the server's refusal is named.
+func TestStream_replicasHint(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	out, err := quashCommand("stream", "ensure", "--replicas", "3", "--nats", s.URL()).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "--replicas needs a cluster") {
+		t.Errorf("quash stream ensure: %v: %s", err, out)
+	}
+}
+
+// TestIssuer_lostStream: the buckets are there and the stream is not.
+func TestIssuer_lostStream(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	nc := s.Connect(t)
+	address, err := freeAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"issuer", "--listen", address, "--keys-dir", t.TempDir(), "--ensure-stream", "--nats", s.URL()}
+	first := startQuash(t, args...)
+	if err := waitStatus("http://"+address+"/readyz", "", 200); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.interrupt(); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(first.output(), "WARNING") {
+		t.Errorf("the first start warns:\n%s", first.output())
+	}
+	answer, err := nc.Request("$JS.API.STREAM.DELETE.QUASH", nil, 5*time.Second)
+	if err != nil || !json.Valid(answer.Data) || !strings.Contains(string(answer.Data), `"success":true`) {
+		t.Fatalf("removing the stream: %v", err)
+	}
+	second := startQuash(t, args...)
+	if err := second.waitLine("^quash: WARNING: the stream QUASH was missing .*quash revoke issuer --iss http://" + regexp.QuoteMeta(address)); err != nil {
+		t.Fatal(err)
+	}
+	if err := waitStatus("http://"+address+"/readyz", "", 200); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAgain(t *testing.T) {
+	t.Parallel()
+	var a again
+	now := time.Now()
+	for i, tt := range []struct {
+		text  string
+		after time.Duration
+		want  bool
+	}{{"a", 0, true}, {"a", time.Second, false}, {"b", 2 * time.Second, true}, {"b", 61 * time.Second, false}, {"b", 62 * time.Second, true}} {
+		if got := a.loud(tt.text, now.Add(tt.after)); got != tt.want {
+			t.Errorf("%d: loud(%q) = %v, want %v", i, tt.text, got, tt.want)
+		}
+	}
+}
+
+// TestDeploy_sizes: what the runbook tells people to type fits into the shipped
+// server, the bucket of login attempts and a gibibyte of sessions included.
+func TestDeploy_sizes(t *testing.T) {
+	for name, value := range rolePasswords {
+		t.Setenv(name, value)
+	}
+	opts, err := server.ProcessConfigFile(filepath.Join(deployDir, "nats", "nats.conf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(deployDir, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile("`(?:quash stream ensure|nats stream edit)[^`]*--max-bytes ([^ `]+)").FindAllStringSubmatch(string(text), -1)
+	if len(found) < 2 {
+		t.Fatalf("found %d examples", len(found))
+	}
+	for _, f := range found {
+		size, err := byteSize("--max-bytes", f[1])
+		if err != nil {
+			t.Error(err)
+		}
+		if rest := opts.JetStreamMaxStore - size; rest < 900<<20 {
+			t.Errorf("%s leaves %d bytes", f[0], rest)
+		}
+		if strings.Contains(f[0], "--replicas") {
+			t.Errorf("%s is not for one server", f[0])
+		}
+	}
+}
