@@ -65,6 +65,13 @@ func Connect(c ConnectConfig) (*nats.Conn, error) {
 	return nc, nil
 }
 
+// Validate looks at the configuration and at the files it names, and asks no
+// server. The error is a *FieldError.
+func (c ConnectConfig) Validate() error {
+	_, err := c.options()
+	return err
+}
+
 // refused reports whether a server was reached that will not have us, or is not
 // the one we trust: waiting does not mend that.
 func refused(err error) bool {
@@ -144,11 +151,24 @@ func (c ConnectConfig) credentials(opts []nats.Option) ([]nats.Option, error) {
 		return nil, badField("creds", "give either credentials or an nkey, not both")
 	case c.User == "" && c.Password != "":
 		return nil, badField("user", "a password was given without a user")
+	case c.User != "" && c.Password == "":
+		return nil, badField("password", "a user was given without a password")
 	case c.User != "" && (c.CredsFile != "" || c.NKeyFile != ""):
 		return nil, badField("user", "give either a user, credentials or an nkey")
 	}
 	if c.CredsFile != "" {
-		opts = append(opts, nats.UserCredentials(c.CredsFile))
+		opt := nats.UserCredentials(c.CredsFile)
+		err := tryOption(opt, func(o *nats.Options) error {
+			if _, err := o.UserJWT(); err != nil {
+				return err
+			}
+			_, err := o.SignatureCB([]byte("nonce"))
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", badField("creds", "%s holds no user JWT with its seed", c.CredsFile), err)
+		}
+		opts = append(opts, opt)
 	}
 	if c.NKeyFile != "" {
 		nkey, err := nats.NkeyOptionFromSeed(c.NKeyFile)
@@ -161,12 +181,32 @@ func (c ConnectConfig) credentials(opts []nats.Option) ([]nats.Option, error) {
 		opts = append(opts, nats.UserInfo(c.User, c.Password))
 	}
 	if c.CAFile != "" {
-		opts = append(opts, nats.RootCAs(c.CAFile))
+		opt := nats.RootCAs(c.CAFile)
+		err := tryOption(opt, func(o *nats.Options) error { _, err := o.RootCAsCB(); return err })
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", badField("ca", "%s holds no PEM certificate", c.CAFile), err)
+		}
+		opts = append(opts, opt)
 	}
 	if c.CertFile != "" {
-		opts = append(opts, nats.ClientCert(c.CertFile, c.KeyFile))
+		opt := nats.ClientCert(c.CertFile, c.KeyFile)
+		err := tryOption(opt, func(o *nats.Options) error { _, err := o.TLSCertCB(); return err })
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", badField("cert", "%s and %s are no certificate with its key", c.CertFile, c.KeyFile), err)
+		}
+		opts = append(opts, opt)
 	}
 	return opts, nil
+}
+
+// tryOption reads with what the client library reads with once it has reached a
+// server, which may never happen.
+func tryOption(opt nats.Option, read func(*nats.Options) error) error {
+	o := nats.GetDefaultOptions()
+	if err := opt(&o); err != nil {
+		return err
+	}
+	return read(&o)
 }
 
 func readable(path string) error {

@@ -37,12 +37,20 @@ func TestConnectNamesTheField(t *testing.T) {
 		"creds and nkey":       {"creds", events.ConnectConfig{CredsFile: there, NKeyFile: there}},
 		"password, no user":    {"user", events.ConnectConfig{Password: "p"}},
 		"user and creds":       {"user", events.ConnectConfig{User: "u", CredsFile: there}},
+		"user, no password":    {"password", events.ConnectConfig{User: "u"}},
+		"creds without a JWT":  {"creds", events.ConnectConfig{CredsFile: there}},
+		"CA without PEM":       {"ca", events.ConnectConfig{CAFile: there}},
+		"no certificate":       {"cert", events.ConnectConfig{CertFile: there, KeyFile: there}},
+		"unknown scheme":       {"url", events.ConnectConfig{URL: "foo://127.0.0.1:1"}},
 		"scheme":               {"url", events.ConnectConfig{URL: "http://127.0.0.1:1"}},
 		"no host":              {"url", events.ConnectConfig{URL: "nats://:4222"}},
 		"empty in a list":      {"url", events.ConnectConfig{URL: "nats://127.0.0.1:1,"}},
 		"unreadable URL":       {"url", events.ConnectConfig{URL: "nats://user:secret@[::1"}},
 		"inbox with wildcards": {"inbox_prefix", events.ConnectConfig{InboxPrefix: "_INBOX.>"}},
 	} {
+		if err := c.config.Validate(); !errors.Is(err, events.ErrInvalid) {
+			t.Errorf("%s: Validate gives %v", name, err)
+		}
 		nc, err := events.Connect(c.config)
 		if nc != nil {
 			nc.Close()

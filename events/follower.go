@@ -11,9 +11,8 @@ import (
 )
 
 const (
-	retryFirst   = 50 * time.Millisecond
-	retryMax     = 5 * time.Second
-	pendingAlarm = 100_000 // live messages waiting
+	retryFirst = 50 * time.Millisecond
+	retryMax   = 5 * time.Second
 )
 
 // follower is one Run of a Subscriber. Its fields belong to the goroutine of
@@ -41,6 +40,9 @@ type follower struct {
 
 	watchdog watchdog
 	beacons  beacons
+
+	msgs  []liveMsg // what is being taken, reused
+	batch []Event   // what is being applied, reused
 }
 
 func newFollower(s *Subscriber, apply Apply) *follower {
@@ -59,7 +61,10 @@ func (f *follower) run(ctx context.Context) error {
 	defer wg.Wait()
 	defer cancel()
 
-	sub := f.subscribe(ctx)
+	inbox := make(chan *nats.Msg, inboxSize)
+	f.waiting.Store(&inbox)
+	defer f.waiting.Store(nil)
+	sub := f.subscribe(ctx, inbox)
 	if sub == nil {
 		return nil // ctx ended before there was a connection to subscribe on
 	}
@@ -84,8 +89,9 @@ func (f *follower) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-f.inbox.ready:
-			f.live(ctx)
+		case m := <-inbox:
+			f.checkConnection() // it may come from behind a new connection
+			f.live(ctx, f.take(m, inbox))
 		case r := <-f.results:
 			f.caughtUp(r)
 		case <-f.retry.C:
@@ -108,15 +114,11 @@ func (f *follower) run(ctx context.Context) error {
 // subscribe holds the live subscription before anything is read, so that
 // nothing falls between the two. With RetryOnFailedConnect it succeeds before
 // there is a server.
-func (f *follower) subscribe(ctx context.Context) *nats.Subscription {
+func (f *follower) subscribe(ctx context.Context, inbox chan *nats.Msg) *nats.Subscription {
 	for {
-		sub, err := f.nc.Subscribe(LiveSubject, f.inbox.put)
+		sub, err := f.nc.ChanSubscribe(LiveSubject, inbox)
 		if err == nil {
-			// A slow node must grow stale visibly, not drop silently.
-			if err = sub.SetPendingLimits(-1, -1); err == nil {
-				return sub
-			}
-			_ = sub.Unsubscribe() // a broken subscription is all there is to lose
+			return sub
 		}
 		f.failed("subscribe to "+LiveSubject, err)
 		select {
@@ -129,14 +131,17 @@ func (f *follower) subscribe(ctx context.Context) *nats.Subscription {
 
 // live applies what has arrived, all of it at once, and then asks whether it
 // was contiguous.
-func (f *follower) live(ctx context.Context) {
-	f.checkConnection() // what arrived may come from behind a new connection
-	msgs := f.inbox.take()
+func (f *follower) live(ctx context.Context, msgs []liveMsg) {
 	if len(msgs) == 0 {
 		return
 	}
-	f.watchdog.alive(f.now())
-	var batch []Event
+	f.watchdog.alive(msgs[0].arrival)
+	batch := f.batch[:0]
+	defer func() {
+		clear(batch)
+		f.batch = batch[:0]
+		clear(msgs)
+	}()
 	for i := range msgs {
 		m := &msgs[i]
 		if m.beacon {
@@ -181,6 +186,7 @@ func (f *follower) follow(msgs []liveMsg) {
 			newest = nil
 		}
 	}
+	f.update(func(st *Status) { st.Head = max(st.Head, msgs[len(msgs)-1].seq) })
 	if newest != nil {
 		f.prove(newest.time, newest.arrival)
 		f.watchdog.proven(f.now())
@@ -243,7 +249,6 @@ func (f *follower) rewound(why string) {
 	f.origin, f.stream, f.anchor = true, time.Time{}, anchor{}
 	f.suspend()
 	f.mistakes.forget()
-	f.inbox.forget()
 	f.update(func(st *Status) {
 		st.Rewinds++
 		st.Sequence, st.Head = 0, 0

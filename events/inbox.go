@@ -1,10 +1,8 @@
 package events
 
 import (
-	"log/slog"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -35,74 +33,30 @@ type liveMsg struct {
 	until    time.Time // of the statement, once it was decoded
 }
 
-// inbox takes live messages off the connection at once, without a limit, and
-// hands them over in batches: a burst costs one Apply, not one each.
-type inbox struct {
-	ready chan struct{} // capacity 1: something is waiting
-	now   func() time.Time
-	log   *slog.Logger
+// inboxSize is how many live messages may wait to be applied. What does not fit
+// is dropped, which shows as a gap and is read from the stream: memory is bounded
+// and nothing is lost.
+const inboxSize = 32 << 10
 
-	mu   sync.Mutex // guards what follows
-	head uint64     // highest sequence that arrived
-	msgs []liveMsg
-	free []liveMsg // the batch before, for its memory
-}
-
-// put is the subscription's callback.
-func (b *inbox) put(m *nats.Msg) {
-	lm, ok := parseLive(m)
-	if !ok {
-		return
+// take parses m and whatever else has arrived meanwhile: a burst costs one
+// Apply, not one each.
+func (f *follower) take(m *nats.Msg, inbox <-chan *nats.Msg) []liveMsg {
+	const most = 1024
+	f.msgs = f.msgs[:0]
+	for {
+		if lm, ok := parseLive(m); ok {
+			lm.arrival = f.now()
+			f.msgs = append(f.msgs, lm)
+		}
+		if len(f.msgs) == most {
+			return f.msgs
+		}
+		select {
+		case m = <-inbox:
+		default:
+			return f.msgs
+		}
 	}
-	lm.arrival = b.now()
-	b.mu.Lock()
-	b.msgs = append(b.msgs, lm)
-	b.head = max(b.head, lm.seq)
-	alarm := len(b.msgs) == pendingAlarm
-	b.mu.Unlock()
-	if alarm {
-		b.log.Warn("revocations arrive faster than they are applied", "pending", pendingAlarm)
-	}
-	select {
-	case b.ready <- struct{}{}:
-	default:
-	}
-}
-
-// take returns what has arrived. The slice is valid until the next call.
-func (b *inbox) take() []liveMsg {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	out := b.msgs
-	clear(b.free)
-	b.msgs = b.free[:0]
-	b.free = out
-	if cap(b.msgs) > 4096 { // a burst must not be remembered for ever
-		b.msgs = nil
-	}
-	return out
-}
-
-// waiting returns how many messages have not been taken, and the highest
-// sequence that arrived.
-func (b *inbox) waiting() (n int, head uint64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return len(b.msgs), b.head
-}
-
-// forget drops the highest sequence: it belongs to a stream that is no more.
-func (b *inbox) forget() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.head = 0
-}
-
-// reset empties the inbox for another Run.
-func (b *inbox) reset() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.head, b.msgs = 0, nil
 }
 
 // parseLive reads a republished message. One that lacks the server's headers

@@ -51,9 +51,9 @@ type Subscriber struct {
 	now      func() time.Time
 
 	running  atomic.Bool
-	proof    atomic.Pointer[proof] // nil until synced
-	applying atomic.Int64          // when the Apply under way began, Unix nanoseconds; 0: none
-	inbox    inbox
+	proof    atomic.Pointer[proof]          // nil until synced
+	applying atomic.Int64                   // when the Apply under way began, Unix nanoseconds; 0: none
+	waiting  atomic.Pointer[chan *nats.Msg] // live messages not yet taken; nil: none is running
 	mistakes mistakes
 
 	mu        sync.Mutex // guards what follows; never held while applying
@@ -99,7 +99,6 @@ func NewSubscriber(c SubscriberConfig) (*Subscriber, error) {
 	if s.now == nil {
 		s.now = time.Now
 	}
-	s.inbox = inbox{ready: make(chan struct{}, 1), now: s.now, log: s.log}
 	return s, nil
 }
 
@@ -110,11 +109,14 @@ func (s *Subscriber) Freshness(now time.Time) Freshness { return s.proof.Load().
 // Status returns a snapshot.
 func (s *Subscriber) Status() Status {
 	connected, now := s.nc.IsConnected(), s.now()
-	pending, head := s.inbox.waiting()
+	pending := 0
+	if c := s.waiting.Load(); c != nil {
+		pending = len(*c)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.status
-	st.Connected, st.Pending, st.Head = connected, pending, max(st.Head, head)
+	st.Connected, st.Pending = connected, pending
 	st.Undecodable = s.mistakes.alive(now.Add(-st.Layout.Retention.Total()))
 	if p := s.proof.Load(); p != nil {
 		st.Synced, st.AsOf = true, p.asOf
@@ -206,7 +208,6 @@ func (s *Subscriber) failed(what string, err error) {
 // stream itself.
 func (s *Subscriber) reset() {
 	s.proof.Store(nil)
-	s.inbox.reset()
 	s.mistakes.forget()
 	s.mu.Lock()
 	defer s.mu.Unlock()

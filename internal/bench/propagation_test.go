@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"sort"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -150,10 +152,19 @@ func note(b *testing.B, got *arrivals, data []byte, kind string, round int) {
 		b.Error(err)
 		return
 	}
-	var id int
-	if n, _ := fmt.Sscanf(r.Key, kind+"-"+fmt.Sprint(round)+"-%d", &id); n == 1 {
+	if id, ok := numbered(r.Key, kind, round); ok {
 		got.note(id)
 	}
+}
+
+// numbered reads the number out of a key of this kind and round.
+func numbered(key, kind string, round int) (int, bool) {
+	rest, ok := strings.CutPrefix(key, kind+"-"+strconv.Itoa(round)+"-")
+	if !ok {
+		return 0, false
+	}
+	id, err := strconv.Atoi(rest)
+	return id, err == nil
 }
 
 func orderedNode(ctx context.Context, wg *sync.WaitGroup, nc *nats.Conn, f func([]byte)) error {
@@ -195,8 +206,7 @@ func quashNode(ctx context.Context, wg *sync.WaitGroup, nc *nats.Conn, got *arri
 			}
 			for _, e := range batch {
 				ref := deny.Ref(cache.Claims{Issuer: e.Revocation.Issuer, Session: e.Revocation.Key, ID: "j", Subject: "s", Client: "c", KeyID: "k"})
-				var id int
-				if n, _ := fmt.Sscanf(e.Revocation.Key, "quash-"+fmt.Sprint(round)+"-%d", &id); n == 1 && deny.Check(&ref).Revoked {
+				if id, ok := numbered(e.Revocation.Key, "quash", round); ok && deny.Check(&ref).Revoked {
 					got.note(id)
 				}
 			}
