@@ -151,10 +151,10 @@ func (c ConnectConfig) credentials(opts []nats.Option) ([]nats.Option, error) {
 		return nil, badField("creds", "give either credentials or an nkey, not both")
 	case c.User == "" && c.Password != "":
 		return nil, badField("user", "a password was given without a user")
-	case c.User != "" && c.Password == "":
-		return nil, badField("password", "a user was given without a password")
 	case c.User != "" && (c.CredsFile != "" || c.NKeyFile != ""):
 		return nil, badField("user", "give either a user, credentials or an nkey")
+	case c.User != "" && c.Password == "":
+		return nil, badField("password", "a user was given without a password")
 	}
 	if c.CredsFile != "" {
 		opt := nats.UserCredentials(c.CredsFile)
