@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 const (
 	defaultAudience = "api"
 	demoClientID    = "quash" // the issuer's default public client
+	mostEntries     = 1_000_000_000
 )
 
 // apiCmd is "quash api".
@@ -20,15 +22,15 @@ type apiCmd struct {
 	Listen        string        `default:"127.0.0.1:8081" placeholder:"HOST:PORT" help:"Address to serve on (${default})."`
 	Issuer        string        `default:"${default_iss}" placeholder:"URL" help:"iss of the tokens to accept (${default})."`
 	Audience      []string      `default:"api" placeholder:"NAME" help:"aud that a token must name, one of them (${default})."`
-	JWKS          string        `name:"jwks" placeholder:"URL|FILE" help:"JWK Set of the issuer (default: its URL plus /.well-known/jwks.json)."`
-	Alg           []string      `name:"alg" placeholder:"NAME" help:"Signature algorithms to accept (default: ES256,RS256,EdDSA)."`
+	JWKS          *string       `name:"jwks" placeholder:"URL|FILE" help:"JWK Set of the issuer (default: its URL plus /.well-known/jwks.json)."`
+	Alg           []string      `name:"alg" default:"ES256,RS256,EdDSA" placeholder:"NAME" help:"Signature algorithms to accept (${default})."`
 	Profile       string        `default:"strict" enum:"strict,relaxed" help:"strict: RFC 9068 access tokens. relaxed: what other identity providers issue. ${enum} (${default})."`
 	AllowUndated  bool          `help:"With the relaxed profile: accept tokens without iat. The issuer must then never issue one that lives longer than --max-token-life."`
-	MaxStaleness  time.Duration `default:"30s" help:"How old this node's view of the revocations may be (${default})."`
+	MaxStaleness  time.Duration `default:"30s" help:"How old this node's view of the revocations may be, at least 2s (${default})."`
 	OnStale       string        `default:"deny" enum:"deny,allow" help:"What to do beyond that: deny answers 503, allow serves on without knowing. ${enum} (${default})."`
 	OnUndecodable string        `default:"not-ready" enum:"not-ready,stay-ready" help:"What a revocation that this version can not read means for readiness. ${enum} (${default})."`
 	MaxTokenLife  time.Duration `default:"1h" help:"Longest life of a token to accept; at most what the stream was made for (${default})."`
-	MaxEntries    int           `default:"0" help:"Most revocations to hold, beyond it the node is not ready (0: 10,000,000)."`
+	MaxEntries    *int          `placeholder:"N" help:"Most revocations to hold, beyond it the node is not ready (default: 10,000,000)."`
 	Node          string        `placeholder:"NAME" help:"Name in quash status (default: host name and process number)."`
 	Drain         time.Duration `default:"0s" help:"How long to answer 'not ready' before stopping (${default})."`
 
@@ -42,8 +44,23 @@ func (c *apiCmd) config() (verifier.Config, error) {
 	if c.Issuer == "" {
 		return verifier.Config{}, usagef("--issuer", "is empty: name the iss of the tokens to accept")
 	}
-	if c.MaxStaleness <= 0 {
-		return verifier.Config{}, usagef("--max-staleness", "%v is not a positive duration", c.MaxStaleness)
+	if err := checkStaleness(c.MaxStaleness); err != nil {
+		return verifier.Config{}, err
+	}
+	if err := checkDrain(c.Drain); err != nil {
+		return verifier.Config{}, err
+	}
+	if c.MaxEntries != nil && (*c.MaxEntries < 1 || *c.MaxEntries > mostEntries) {
+		return verifier.Config{}, usagef("--max-entries", "%d is not from 1 to %d", *c.MaxEntries, mostEntries)
+	}
+	if c.JWKS != nil && *c.JWKS == "" {
+		return verifier.Config{}, usagef("--jwks", "is empty: name a URL or a file, or leave the flag out")
+	}
+	if len(c.Audience) == 0 || slices.Contains(c.Audience, "") {
+		return verifier.Config{}, usagef("--audience", "is empty: without it tokens for any other API would be accepted")
+	}
+	if err := checkAlgorithms(c.Alg); err != nil {
+		return verifier.Config{}, err
 	}
 	if c.MaxTokenLife <= 0 {
 		return verifier.Config{}, usagef("--max-token-life", "%v is not a positive duration", c.MaxTokenLife)
@@ -55,15 +72,15 @@ func (c *apiCmd) config() (verifier.Config, error) {
 		AllowHTTP:  c.InsecureHTTPJWKS,
 	}
 	switch {
-	case c.JWKS == "":
+	case c.JWKS == nil:
 		issuer.JWKSURL = strings.TrimSuffix(c.Issuer, "/") + "/.well-known/jwks.json"
 		if err := httpURL("--issuer", c.Issuer); err != nil {
 			return verifier.Config{}, usagef("--jwks", "is needed, because --issuer %q is not a URL to find the key set under", c.Issuer)
 		}
-	case strings.Contains(c.JWKS, "://"):
-		issuer.JWKSURL = c.JWKS
+	case strings.Contains(*c.JWKS, "://"):
+		issuer.JWKSURL = *c.JWKS
 	default:
-		issuer.JWKSFile = c.JWKS
+		issuer.JWKSFile = *c.JWKS
 	}
 	if c.Profile == "relaxed" {
 		issuer.Profile = verifier.Relaxed
@@ -74,7 +91,9 @@ func (c *apiCmd) config() (verifier.Config, error) {
 		Node:         c.Node,
 		MaxStaleness: c.MaxStaleness,
 		MaxTokenLife: c.MaxTokenLife,
-		MaxEntries:   c.MaxEntries,
+	}
+	if c.MaxEntries != nil {
+		cfg.MaxEntries = *c.MaxEntries
 	}
 	if c.OnUndecodable == "stay-ready" {
 		cfg.OnUndecodable = verifier.StayReady
@@ -83,6 +102,22 @@ func (c *apiCmd) config() (verifier.Config, error) {
 		cfg.OnStale = verifier.Allow
 	}
 	return cfg, nil
+}
+
+// keySetAlgorithms are those whose keys a JWK Set can publish. HS256 and its like
+// need a secret that every node knows: with it any node could make tokens.
+var keySetAlgorithms = []string{"ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA"}
+
+func checkAlgorithms(names []string) error {
+	if len(names) == 0 {
+		return usagef("--alg", "is empty: name some of %s", strings.Join(keySetAlgorithms, ", "))
+	}
+	for _, name := range names {
+		if !slices.Contains(keySetAlgorithms, name) {
+			return usagef("--alg", "%q is none of %s", name, strings.Join(keySetAlgorithms, ", "))
+		}
+	}
+	return nil
 }
 
 func (c *apiCmd) Run(p *program) error {
@@ -114,13 +149,4 @@ func (c *apiCmd) Run(p *program) error {
 	addRun(&g, node.run)
 	addSignals(&g)
 	return runGroup(&g)
-}
-
-// inFlags names the flag where the verifier's error names a field.
-func inFlags(err error) string {
-	return strings.NewReplacer(
-		"Issuers[0].Issuer", "--issuer", "Issuers[0].Audience", "--audience", "Issuers[0].Algorithms", "--alg",
-		"Issuers[0].JWKSURL", "--jwks", "Issuers[0].JWKSFile", "--jwks", "Issuers[0].AllowHTTP", "--insecure-http-jwks",
-		"MaxTokenLife", "--max-token-life", "MaxStaleness", "--max-staleness",
-	).Replace(err.Error())
 }

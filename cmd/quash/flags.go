@@ -47,6 +47,21 @@ func instant(flag string, text *string, example string, at func(time.Duration) t
 	return at(d), nil
 }
 
+// checkStaleness refuses a bound that a healthy node would miss now and then.
+func checkStaleness(d time.Duration) error {
+	if d < 2*time.Second {
+		return usagef("--max-staleness", "%v is below 2s: beacons come about once a second, so a healthy node would answer 503", d)
+	}
+	return nil
+}
+
+func checkDrain(d time.Duration) error {
+	if d < 0 {
+		return usagef("--drain", "%v is negative", d)
+	}
+	return nil
+}
+
 // byteSize reads 4096, 512KiB, 10MiB, 1GiB, 2TiB.
 func byteSize(flag, text string) (int64, error) {
 	number, unit := text, int64(1)
@@ -66,10 +81,13 @@ func byteSize(flag, text string) (int64, error) {
 func httpURL(flag, text string) error {
 	u, err := url.Parse(text)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+		if strings.Contains(text, "@") {
+			text = "…" // it may hold a password
+		}
 		return usagef(flag, "%q is not a URL like https://issuer.example", text)
 	}
 	if u.RawQuery != "" || u.Fragment != "" || u.User != nil {
-		return usagef(flag, "%q must not have a query, a fragment or a user", text)
+		return usagef(flag, "%q must not have a query, a fragment or a user", u.Scheme+"://"+u.Host+u.Path) // the rest may be secret
 	}
 	return nil
 }

@@ -31,13 +31,17 @@ func (f *foreignKey) jwks() ([]byte, error) {
 	}})
 }
 
-// mint signs an access token of RFC 9068 for the session.
+// mint signs an access token of RFC 9068 for the session, or without one.
 func (f *foreignKey) mint(session string) (string, error) {
 	now := time.Now()
-	t := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims{
+	claims := jwt.MapClaims{
 		"iss": foreignIssuer, "sub": "user-1", "aud": "api", "client_id": "web", "jti": "jti-" + session, "sid": session,
 		"iat": now.Unix(), "exp": now.Add(30 * time.Minute).Unix(),
-	})
+	}
+	if session == "" {
+		delete(claims, "sid")
+	}
+	t := jwt.NewWithClaims(jwt.SigningMethodES256, claims)
 	t.Header["typ"], t.Header["kid"] = "at+jwt", "k1"
 	return t.SignedString(f.key)
 }

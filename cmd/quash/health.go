@@ -23,7 +23,7 @@ func (c *healthCmd) Run(p *program) error {
 		return fmt.Errorf("not ready: %w", err)
 	}
 	if a.status != http.StatusOK {
-		return fmt.Errorf("not ready: %s answered %d: %s", c.URL, a.status, a.text())
+		return fmt.Errorf("not ready: %s answered %d: %s", c.URL, a.status, plain(a.text()))
 	}
 	_, err = fmt.Fprintln(p.stdout, "ready")
 	return err

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/oklog/run"
@@ -24,7 +25,7 @@ type issuerCmd struct {
 	EnsureStream    bool          `help:"Create the stream if it is missing (or do it once with quash stream ensure)."`
 	Replicas        int           `default:"1" help:"Replicas of what the issuer stores: 1 for one NATS server, 3 for a cluster (${default})."`
 	User            []string      `sep:"none" placeholder:"NAME:PASSWORD" help:"Create this user at the start if the name is free; may be repeated."`
-	AdminUser       string        `placeholder:"NAME:PASSWORD" help:"The same, with the scope quash.admin."`
+	AdminUser       *string       `placeholder:"NAME:PASSWORD" help:"The same, with the scope quash.admin."`
 	Node            string        `placeholder:"NAME" help:"Name in quash status (default: host name and process number)."`
 	Drain           time.Duration `default:"0s" help:"How long to answer 'not ready' before stopping (${default})."`
 	AllowHTTP       bool          `name:"insecure-http-issuer" help:"Allow an http:// issuer URL that is not on this machine: passwords and tokens then travel in clear unless something else protects them."`
@@ -42,20 +43,62 @@ func (c *issuerCmd) users() ([]bootstrapUser, error) {
 		}
 		users = append(users, bootstrapUser{credential: credential{name, password}})
 	}
-	if c.AdminUser != "" {
-		name, password, err := namePassword("--admin-user", c.AdminUser)
+	if c.AdminUser != nil {
+		name, password, err := namePassword("--admin-user", *c.AdminUser)
 		if err != nil {
 			return nil, err
 		}
 		users = append(users, bootstrapUser{credential: credential{name, password}, scopes: []string{issuer.ScopeAdmin}})
 	}
+	seen := map[string]bool{}
+	for _, u := range users {
+		if seen[u.name] {
+			return nil, usagef("--user", "%s is given twice, maybe once by --admin-user: which password should it have?", printable(u.name))
+		}
+		seen[u.name] = true
+	}
 	return users, nil
+}
+
+// check refuses what the issuer would take for "use the default".
+func (c *issuerCmd) check() error {
+	for _, d := range []struct {
+		flag  string
+		value time.Duration
+		least time.Duration
+	}{
+		{"--access-life", c.AccessLife, time.Second}, {"--refresh-idle", c.RefreshIdle, time.Second}, {"--refresh-absolute", c.RefreshAbsolute, time.Second},
+		{"--reuse-grace", c.ReuseGrace, 0},
+	} {
+		if d.value < d.least {
+			return usagef(d.flag, "%v is below %v", d.value, d.least)
+		}
+	}
+	switch {
+	case c.RefreshIdle < c.AccessLife:
+		return usagef("--refresh-idle", "%v is shorter than --access-life %v", c.RefreshIdle, c.AccessLife)
+	case c.RefreshAbsolute < c.RefreshIdle:
+		return usagef("--refresh-absolute", "%v is shorter than --refresh-idle %v", c.RefreshAbsolute, c.RefreshIdle)
+	case c.ReuseGrace > 30*time.Second:
+		return usagef("--reuse-grace", "%v is above 30s: it helps thieves as well", c.ReuseGrace)
+	case len(c.Audience) == 0 || slices.Contains(c.Audience, ""):
+		return usagef("--audience", "is empty: name the API that the tokens are for")
+	case c.KeysDir == "":
+		return usagef("--keys-dir", "is empty: name a directory")
+	}
+	if err := checkReplicas(c.Replicas); err != nil {
+		return err
+	}
+	return checkDrain(c.Drain)
 }
 
 func (c *issuerCmd) Run(p *program) error {
 	log := p.logger(c.LogLevel)
 	users, err := c.users()
 	if err != nil {
+		return err
+	}
+	if err := c.check(); err != nil {
 		return err
 	}
 	if c.Issuer != "" {
@@ -104,7 +147,7 @@ func (c *issuerCmd) Run(p *program) error {
 	addSignals(&g)
 	err = runGroup(&g)
 	if errors.Is(err, issuer.ErrConfig) || errors.Is(err, issuer.ErrUser) {
-		return &usageError{problem: err.Error()}
+		return &usageError{problem: inFlags(err)}
 	}
 	return err
 }

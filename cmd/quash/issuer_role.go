@@ -99,10 +99,11 @@ func (r *issuerRole) open(ctx context.Context) error {
 }
 
 func (r *issuerRole) tryOpen(ctx context.Context) error {
+	cfg := r.cfg
 	if err := r.missStream(ctx); err != nil {
-		return err
+		cfg.EnsureStream = false // make none before that is known; a mistake in the rest is found all the same
 	}
-	i, err := issuer.New(ctx, r.cfg)
+	i, err := issuer.New(ctx, cfg)
 	if err != nil {
 		return err
 	}

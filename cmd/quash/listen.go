@@ -44,6 +44,32 @@ func bindError(flag, address string, err error) error {
 	return fmt.Errorf("listening on %s: %w; choose another address with %s", address, err, flag)
 }
 
+// sameAddress reports whether two addresses can not both be bound. Port 0 is a
+// free one each time.
+func sameAddress(a, b string) bool {
+	hostA, portA, errA := net.SplitHostPort(a)
+	hostB, portB, errB := net.SplitHostPort(b)
+	if errA != nil || errB != nil {
+		return false
+	}
+	numberA, errA := net.LookupPort("tcp", portA)
+	numberB, errB := net.LookupPort("tcp", portB)
+	if errA != nil || errB != nil || numberA != numberB || numberA == 0 {
+		return false
+	}
+	everywhere := func(host string) bool {
+		ip := net.ParseIP(host)
+		return host == "" || ip != nil && ip.IsUnspecified()
+	}
+	local := func(host string) string {
+		if strings.EqualFold(host, "localhost") {
+			return "127.0.0.1"
+		}
+		return host
+	}
+	return everywhere(hostA) || everywhere(hostB) || local(hostA) == local(hostB)
+}
+
 // closeAll closes the listeners bound so far when a later one fails.
 func closeAll(ls ...net.Listener) {
 	for _, l := range ls {

@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -10,8 +12,11 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 
 	"github.com/quash-auth/quash/internal/natstest"
+	"github.com/quash-auth/quash/issuer"
+	"github.com/quash-auth/quash/verifier"
 )
 
 // TestIssuer_noRoom: an issuer whose bucket does not fit says so, and not that
@@ -119,6 +124,65 @@ func TestDeploy_sizes(t *testing.T) {
 		}
 		if strings.Contains(f[0], "--replicas") {
 			t.Errorf("%s is not for one server", f[0])
+		}
+	}
+}
+
+// TestNotAllowed: what the NATS user may not do is said, and not that nobody
+// answers.
+func TestNotAllowed(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t, natstest.WithConfig(func(o *server.Options) {
+		deny := &server.SubjectPermission{Deny: []string{"quash.>", "$JS.>"}}
+		o.Users = []*server.User{{Username: "ada", Password: "lovelace", Permissions: &server.Permissions{Publish: deny}}}
+	}))
+	for _, command := range [][]string{{"status", "--quiet", "5s"}, {"stream", "ensure"}, {"stream", "check"}} {
+		out, err := quashCommand(append(command, "--nats", s.URL(), "--nats-user", "ada", "--nats-password", "lovelace")...).CombinedOutput()
+		if err == nil || !strings.Contains(string(out), "the NATS user ada may not do this (") || strings.Contains(string(out), "lovelace") {
+			t.Errorf("quash %v: %v: %s", command, err, out)
+		}
+	}
+}
+
+// TestInFlags: errors of the libraries reach users with flags, and paths stay as
+// they are.
+func TestInFlags(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[error]string{
+		fmt.Errorf("%w: Issuers[0].Audience is empty", verifier.ErrConfig):                "--audience is empty",
+		fmt.Errorf("%w: Issuers[0].JWKSFile: open /Keys/Issuer.json", verifier.ErrConfig): "--jwks: open /Keys/Issuer.json",
+		fmt.Errorf("%w: RefreshAbsolute: is shorter than RefreshIdle", issuer.ErrConfig):  "--refresh-absolute: is shorter than --refresh-idle",
+		fmt.Errorf("%w: Issuer: is http (AllowHTTP permits it)", issuer.ErrConfig):        "--issuer: is http (--insecure-http-issuer permits it)",
+		fmt.Errorf("%w: Issuers[0].AllowHTTP is set without JWKSURL", verifier.ErrConfig): "--insecure-http-jwks is set without --jwks",
+		fmt.Errorf("%w: MaxEntries or DetailBytes cannot be used", verifier.ErrConfig):    "--max-entries cannot be used",
+		errors.New("raise Config.MaxEntries; no Issuer has Keys"):                         "raise --max-entries; no Issuer has Keys",
+	} {
+		if got := inFlags(in); got != want {
+			t.Errorf("inFlags(%v) = %q, want %q", in, got, want)
+		}
+	}
+	if got := plain("publish: " + nats.ErrReconnectBufExceeded.Error()); got != "publish: no NATS server answers" {
+		t.Errorf("plain = %q", got)
+	}
+	for _, name := range keySetAlgorithms {
+		c := verifier.Config{Issuers: []verifier.Issuer{{Issuer: "x", Audience: []string{"x"}, JWKSURL: "https://x", Algorithms: []string{name}}}}
+		if _, err := verifier.New(c); err == nil || strings.Contains(err.Error(), "Algorithms") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestSameAddress(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		a, b string
+		want bool
+	}{
+		{"127.0.0.1:80", "127.0.0.1:80", true}, {"127.0.0.1:80", "localhost:http", true}, {"0.0.0.0:80", "127.0.0.1:80", true}, {":80", "10.0.0.1:80", true},
+		{"127.0.0.1:0", "127.0.0.1:0", false}, {"127.0.0.1:80", "127.0.0.1:81", false}, {"127.0.0.1:80", "127.0.0.2:80", false},
+	} {
+		if got := sameAddress(tt.a, tt.b); got != tt.want {
+			t.Errorf("sameAddress(%s, %s) = %v", tt.a, tt.b, got)
 		}
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+	"github.com/nats-io/nats.go"
 )
 
 const (
@@ -60,7 +61,7 @@ func (p *program) logger(level string) *slog.Logger {
 	if err := l.UnmarshalText([]byte(level)); err != nil {
 		l = slog.LevelInfo
 	}
-	return slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: l}))
+	return slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: l, ReplaceAttr: plainErrors}))
 }
 
 func main() {
@@ -114,7 +115,7 @@ func (p *program) fail(err error) int {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return exitOK
 	}
-	fmt.Fprintf(p.stderr, "quash: %s\n", oneLine(err.Error()))
+	fmt.Fprintf(p.stderr, "quash: %s\n", oneLine(strings.ReplaceAll(err.Error(), nats.ErrReconnectBufExceeded.Error(), "no NATS server answers")))
 	if usage := (*usageError)(nil); errors.As(err, &usage) {
 		return exitUsage
 	}

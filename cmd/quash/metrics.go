@@ -54,7 +54,7 @@ type verifierCollector struct {
 
 	accepted, acceptedStale, refused, memo, keyReads, keyFailures, watches *prometheus.Desc
 
-	feed, clockBehind *prometheus.Desc
+	feed, clockBehind, unenforceable *prometheus.Desc
 }
 
 func newVerifierCollector(v *verifier.Verifier) *verifierCollector {
@@ -69,13 +69,14 @@ func newVerifierCollector(v *verifier.Verifier) *verifierCollector {
 		keyFailures:   desc("quash_key_set_read_failures_total", "Of them, failed."),
 		watches:       desc("quash_watches_ended_total", "Long-lived requests ended, by reason.", "reason"),
 		feed:          desc("quash_feed_total", "What happened while following: event, beacon, gap, rewind (stream recreated or restored), catch_up, reconnect, undecodable.", "what"),
+		unenforceable: desc("quash_unenforceable_issuers", "Issuers of which tokens were accepted that a revocation of this scope can not reach, because they lack the claim.", "scope"),
 		clockBehind:   desc("quash_clock_behind_seconds", "By how much this node's clock is provably behind the server's."),
 	}
 }
 
 func (c *verifierCollector) Describe(ch chan<- *prometheus.Desc) {
 	c.report.describe(ch)
-	for _, d := range []*prometheus.Desc{c.accepted, c.acceptedStale, c.refused, c.memo, c.keyReads, c.keyFailures, c.watches, c.feed, c.clockBehind} {
+	for _, d := range []*prometheus.Desc{c.accepted, c.acceptedStale, c.refused, c.memo, c.keyReads, c.keyFailures, c.watches, c.feed, c.clockBehind, c.unenforceable} {
 		ch <- d
 	}
 }
@@ -103,7 +104,17 @@ func (c *verifierCollector) Collect(ch chan<- prometheus.Metric) {
 	counter(ch, c.watches, s.WatchesExpired, "expired")
 	counter(ch, c.watches, s.WatchesStale, "stale")
 
-	f := c.v.Status().Feed
+	status := c.v.Status()
+	reach := map[events.Scope]int{}
+	for _, i := range status.Issuers {
+		for _, scope := range i.Unenforceable {
+			reach[scope]++
+		}
+	}
+	for _, scope := range events.Scopes() {
+		ch <- prometheus.MustNewConstMetric(c.unenforceable, prometheus.GaugeValue, float64(reach[scope]), scope.String())
+	}
+	f := status.Feed
 	for _, h := range []struct {
 		what string
 		n    uint64

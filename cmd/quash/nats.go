@@ -33,10 +33,8 @@ type natsFlags struct {
 	NATSInbox string `name:"nats-inbox" placeholder:"PREFIX" help:"Prefix of reply subjects, if the server's permissions ask for one."`
 }
 
-// connect gives a connection that keeps trying for ever: for programs that must
-// run whether or not NATS is there.
-func (f *natsFlags) connect(name string, log *slog.Logger) (*nats.Conn, error) {
-	nc, err := events.Connect(events.ConnectConfig{
+func (f *natsFlags) config(name string, log *slog.Logger) events.ConnectConfig {
+	return events.ConnectConfig{
 		URL:         f.NATS,
 		Name:        name,
 		User:        f.NATSUser,
@@ -48,7 +46,13 @@ func (f *natsFlags) connect(name string, log *slog.Logger) (*nats.Conn, error) {
 		KeyFile:     f.NATSKey,
 		InboxPrefix: f.NATSInbox,
 		Logger:      log,
-	})
+	}
+}
+
+// connect gives a connection that keeps trying for ever: for programs that must
+// run whether or not NATS is there.
+func (f *natsFlags) connect(name string, log *slog.Logger) (*nats.Conn, error) {
+	nc, err := events.Connect(f.config(name, log))
 	if err != nil {
 		// Everything that can fail here is configuration: reaching the server is not
 		// part of it.
@@ -77,6 +81,9 @@ func (f *natsFlags) wrong(err error) error {
 // connectNow gives a connection that stands, or an error within a few seconds:
 // for commands that do one thing and end.
 func (f *natsFlags) connectNow(ctx context.Context, name string, log *slog.Logger) (*nats.Conn, error) {
+	if err := f.config(name, log).Validate(); err != nil {
+		return nil, f.wrong(err)
+	}
 	if err := f.probe(ctx); err != nil {
 		return nil, err
 	}
@@ -90,6 +97,46 @@ func (f *natsFlags) connectNow(ctx context.Context, name string, log *slog.Logge
 	}
 	return nc, nil
 }
+
+// permitted gives a context that ends as soon as the server says that this user
+// may not do something: it answers such a request with nothing else. refusal then
+// turns the error of what was attempted into that sentence.
+func (f *natsFlags) permitted(ctx context.Context, nc *nats.Conn) (limited context.Context, refusal func(error) error) {
+	ctx, end := context.WithCancelCause(ctx)
+	nc.SetErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+		if errors.Is(err, nats.ErrPermissionViolation) {
+			end(&notAllowedError{user: f.NATSUser, err: err})
+		}
+	})
+	return ctx, func(err error) error {
+		denied := (*notAllowedError)(nil)
+		if errors.As(context.Cause(ctx), &denied) {
+			err = denied
+		}
+		end(nil)
+		return err
+	}
+}
+
+// notAllowedError is a permission that the NATS user lacks.
+type notAllowedError struct {
+	user string
+	err  error
+}
+
+func (e *notAllowedError) Error() string {
+	who := "this NATS user"
+	if e.user != "" {
+		who = "the NATS user " + printable(e.user)
+	}
+	text := e.err.Error()
+	if _, what, ok := strings.Cut(text, "Violation for "); ok {
+		text = what
+	}
+	return fmt.Sprintf("%s may not do this (%s): use another with the --nats flags, or widen its permissions", who, text)
+}
+
+func (e *notAllowedError) Unwrap() error { return e.err }
 
 // probe dials each server of the list and fails only if none answers: a refused
 // connection is then a sentence at once instead of a silent wait.

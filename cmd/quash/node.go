@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,6 +25,7 @@ type apiNode struct {
 	verifier *verifier.Verifier
 	draining draining
 	handler  http.Handler
+	log      *slog.Logger
 }
 
 // newAPINode takes ownership of conn: close closes it. Nothing runs yet.
@@ -30,13 +33,16 @@ func newAPINode(conn *nats.Conn, cfg verifier.Config, log *slog.Logger) (*apiNod
 	cfg.NATS = conn
 	cfg.Role = "api"
 	cfg.Version = buildVersion()
+	if cfg.Node != "" {
+		log = log.With("node", cfg.Node) // quash up runs several
+	}
 	cfg.Logger = log
 	v, err := verifier.New(cfg)
 	if err != nil {
 		conn.Close()
 		return nil, err
 	}
-	n := &apiNode{conn: conn, verifier: v}
+	n := &apiNode{conn: conn, verifier: v, log: log}
 
 	reg := prometheus.NewRegistry()
 	for _, c := range []prometheus.Collector{newVerifierCollector(v), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})} {
@@ -46,7 +52,7 @@ func newAPINode(conn *nats.Conn, cfg verifier.Config, log *slog.Logger) (*apiNod
 		}
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/secure", v.Middleware(verifier.HTTPConfig{})(http.HandlerFunc(echoClaims)))
+	mux.Handle("/secure", v.Middleware(verifier.HTTPConfig{OnError: n.refused})(http.HandlerFunc(echoClaims)))
 	mux.HandleFunc("GET /livez", live)
 	mux.Handle("GET /readyz", n.draining.wrap(v.ReadyHandler()))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
@@ -57,7 +63,40 @@ func newAPINode(conn *nats.Conn, cfg verifier.Config, log *slog.Logger) (*apiNod
 // run follows the stream until ctx ends, and closes the connection.
 func (n *apiNode) run(ctx context.Context) error {
 	defer n.close()
-	return n.verifier.Run(ctx)
+	ctx, cancel := context.WithCancel(ctx)
+	watch := start(func(context.Context) error { n.warnUnenforceable(ctx); return nil })
+	err := n.verifier.Run(ctx)
+	cancel()
+	return errors.Join(err, watch.stop())
+}
+
+// refused logs why a request was not let in. The errors of the verifier never
+// hold the token, and neither does the path.
+func (n *apiNode) refused(r *http.Request, err error) {
+	n.log.Debug("request refused", "reason", err, "method", r.Method, "path", r.URL.Path)
+}
+
+// warnUnenforceable says once for each issuer and scope that tokens are accepted
+// which a revocation of that scope can not reach.
+func (n *apiNode) warnUnenforceable(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	said := map[string]bool{}
+	for {
+		for _, i := range n.verifier.Status().Issuers {
+			for _, scope := range i.Unenforceable {
+				if key := scope.String() + " " + i.Issuer; !said[key] {
+					said[key] = true
+					n.log.Warn("tokens are accepted that can not be revoked by this scope, because they lack its claim", "scope", scope.String(), "issuer", i.Issuer)
+				}
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // close is for after Run has returned, or if it never ran. It may be called again.

@@ -38,8 +38,9 @@ func (c *statusCmd) Run(p *program) error {
 		return err
 	}
 	defer conn.Close()
+	ctx, refusal := c.permitted(ctx, conn)
 	answers, err := events.AskFleet(ctx, conn, events.Question{Quiet: c.Quiet})
-	if err != nil {
+	if err = refusal(err); err != nil {
 		return fmt.Errorf("asking the fleet: %w", err)
 	}
 	slices.SortFunc(answers, func(a, b events.Answer) int {
@@ -74,7 +75,7 @@ func printStatus(p *program, answers []events.Answer) error {
 			ready = "yes"
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\n", printable(a.Node), printable(a.Role), ready, staleness, bound,
-			a.Sequence, strconv.Itoa(a.Entries), a.Uptime.Round(time.Second), printable(a.Version), cmp.Or(oneLine(a.Error), "-"))
+			a.Sequence, strconv.Itoa(a.Entries), a.Uptime.Round(time.Second), printable(a.Version), cmp.Or(plain(oneLine(a.Error)), "-"))
 	}
 	return w.Flush()
 }

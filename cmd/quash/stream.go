@@ -177,5 +177,6 @@ func withJetStream(p *program, flags *natsFlags, f func(context.Context, jetstre
 	if err != nil {
 		return fmt.Errorf("opening JetStream: %w", err)
 	}
-	return f(ctx, js)
+	ctx, refusal := flags.permitted(ctx, conn)
+	return refusal(f(ctx, js))
 }

@@ -23,8 +23,8 @@ type upCmd struct {
 	Listen       string        `default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Address of the issuer (${default})."`
 	APIListen    []string      `name:"api-listen" default:"127.0.0.1:8081,127.0.0.1:8082" placeholder:"HOST:PORT" help:"Addresses of the demo API nodes, one node each (${default})."`
 	NATSListen   string        `name:"nats-listen" default:"127.0.0.1:4222" placeholder:"HOST:PORT" help:"Address of the embedded NATS server, so that other processes can join; it asks nobody for a password (${default})."`
-	DemoUser     string        `placeholder:"NAME:PASSWORD" help:"First user (default: demo with a random password, kept in the data directory)."`
-	MaxStaleness time.Duration `default:"30s" help:"How old a node's view of the revocations may be (${default})."`
+	DemoUser     *string       `placeholder:"NAME:PASSWORD" help:"First user (default: demo with a random password, kept in the data directory)."`
+	MaxStaleness time.Duration `default:"30s" help:"How old a node's view of the revocations may be, at least 2s (${default})."`
 
 	LogLevel string `default:"warn" enum:"debug,info,warn,error" help:"What to log on standard error: ${enum} (${default})."`
 }
@@ -76,15 +76,15 @@ func (c *upCmd) Run(p *program) error {
 // error everything is closed again.
 func (c *upCmd) build(log *slog.Logger, stderr io.Writer) (_ *stack, err error) {
 	var user *credential
-	if c.DemoUser != "" {
-		name, password, err := namePassword("--demo-user", c.DemoUser)
+	if c.DemoUser != nil {
+		name, password, err := namePassword("--demo-user", *c.DemoUser)
 		if err != nil {
 			return nil, err
 		}
 		user = &credential{name, password}
 	}
-	if c.MaxStaleness <= 0 {
-		return nil, usagef("--max-staleness", "%v is not a positive duration", c.MaxStaleness)
+	if err := checkStaleness(c.MaxStaleness); err != nil {
+		return nil, err
 	}
 	s := &stack{}
 	defer func() {
@@ -127,13 +127,23 @@ func (c *upCmd) build(log *slog.Logger, stderr io.Writer) (_ *stack, err error) 
 }
 
 func (c *upCmd) bindAll(s *stack) error {
-	for _, a := range append([]string{c.Listen, c.NATSListen}, c.APIListen...) {
-		if err := checkAddress("--listen, --nats-listen or --api-listen", a); err != nil {
-			return err
-		}
-	}
 	if len(c.APIListen) == 0 {
 		return usagef("--api-listen", "names no address")
+	}
+	type place struct{ flag, address string }
+	places := []place{{"--listen", c.Listen}, {"--nats-listen", c.NATSListen}}
+	for _, a := range c.APIListen {
+		places = append(places, place{"--api-listen", a})
+	}
+	for i, p := range places {
+		if err := checkAddress(p.flag, p.address); err != nil {
+			return err
+		}
+		for _, q := range places[:i] {
+			if sameAddress(p.address, q.address) {
+				return usagef(p.flag, "%s is also %s %s: each needs an address of its own", p.address, q.flag, q.address)
+			}
+		}
 	}
 	l, err := bind("--listen", c.Listen)
 	if err != nil {
@@ -171,7 +181,15 @@ func (s *stack) openIssuer(log *slog.Logger, stderr io.Writer) error {
 	s.issuer.nats, s.issuer.stderr, s.issuer.keysTell = s.nats.url(), stderr, true
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	return s.issuer.open(ctx)
+	err = s.issuer.open(ctx)
+	if errors.Is(err, issuer.ErrConfig) {
+		text := inFlags(err)
+		for from, to := range upNames {
+			text = strings.ReplaceAll(text, from, to)
+		}
+		return &usageError{problem: text}
+	}
+	return err
 }
 
 func demoUsers(c credentials) []bootstrapUser {
