@@ -49,7 +49,7 @@ func parseLogin(body []byte) (q loginRequest, err error) {
 		}
 		text, err := strictjson.String(raw)
 		if err != nil {
-			return badRequest("members must be strings")
+			return badRequest(name + ": must be a string")
 		}
 		*dst = text
 		return nil

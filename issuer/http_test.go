@@ -156,6 +156,10 @@ func TestAdminAnswers(t *testing.T) {
 			t.Errorf("%s: got %q, want only characters of RFC 6749 §5.2", body, a.Description)
 		}
 	}
+	login := r.do(r.request("POST", "/login", jsonType, `{"username":"ann","password":7}`))
+	if r.want("a number as a password", login, 400, "invalid_request"); !strings.Contains(login.Description, "password: must be a string") {
+		t.Errorf("got %q, want the member named", login.Description)
+	}
 	if n := len(r.statements()); n != before {
 		t.Errorf("got %d statements from refused requests, want none", n-before)
 	}

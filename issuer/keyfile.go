@@ -52,6 +52,9 @@ func generate(alg string) (crypto.Signer, error) {
 	return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 }
 
+// keyAdvice is what an operator does about a file that is no key.
+const keyAdvice = ": restore the file from a backup, or move it out of the directory"
+
 // readKey checks that the file is what create wrote: nobody else may read it, and its name is the key's thumbprint.
 func readKey(path string) (signingKey, error) {
 	info, err := os.Stat(path)
@@ -59,10 +62,10 @@ func readKey(path string) (signingKey, error) {
 		return signingKey{}, err
 	}
 	if !info.Mode().IsRegular() {
-		return signingKey{}, errors.New("is not a regular file")
+		return signingKey{}, errors.New("is not a regular file"+keyAdvice)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
-		return signingKey{}, fmt.Errorf("others may read it (mode %#o): chmod 600", info.Mode().Perm())
+		return signingKey{}, fmt.Errorf("others may read it (mode %#o): chmod 600 it, and revoke the key if somebody did", info.Mode().Perm())
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -70,11 +73,11 @@ func readKey(path string) (signingKey, error) {
 	}
 	block, rest := pem.Decode(text)
 	if block == nil || block.Type != "PRIVATE KEY" || len(strings.TrimSpace(string(rest))) > 0 {
-		return signingKey{}, errors.New("is not one PEM block PRIVATE KEY")
+		return signingKey{}, errors.New("is not one PEM block PRIVATE KEY"+keyAdvice)
 	}
 	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
-		return signingKey{}, errors.New("is not a PKCS #8 private key") // the parser's text could quote the key
+		return signingKey{}, errors.New("is not a PKCS #8 private key"+keyAdvice) // the parser's text could quote the key
 	}
 	k := signingKey{created: info.ModTime()}
 	if c, err := time.Parse(time.RFC3339Nano, block.Headers["Created"]); err == nil {
@@ -83,24 +86,24 @@ func readKey(path string) (signingKey, error) {
 	switch p := parsed.(type) {
 	case *ecdsa.PrivateKey:
 		if p.Curve != elliptic.P256() {
-			return signingKey{}, errors.New("is an EC key of another curve than P-256")
+			return signingKey{}, errors.New("is an EC key of another curve than P-256"+keyAdvice)
 		}
 		k.alg, k.private = "ES256", p
 	case *rsa.PrivateKey:
 		if p.N.BitLen() < 2048 {
-			return signingKey{}, errors.New("is an RSA key below 2048 bit")
+			return signingKey{}, errors.New("is an RSA key below 2048 bit"+keyAdvice)
 		}
 		k.alg, k.private = "RS256", p
 	case ed25519.PrivateKey:
 		k.alg, k.private = "EdDSA", p
 	default:
-		return signingKey{}, fmt.Errorf("is a key of the unsupported type %T", parsed)
+		return signingKey{}, fmt.Errorf("is a key of the unsupported type %T%s", parsed, keyAdvice)
 	}
 	if k.kid, err = thumbprint(k.private.Public()); err != nil {
 		return signingKey{}, err
 	}
 	if want := k.kid + ".pem"; filepath.Base(path) != want {
-		return signingKey{}, fmt.Errorf("its name is not its key's thumbprint, want %s", want)
+		return signingKey{}, fmt.Errorf("its name is not its key's thumbprint: rename it to %s", want)
 	}
 	return k, nil
 }

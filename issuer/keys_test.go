@@ -54,6 +54,8 @@ func TestKeys(t *testing.T) {
 		_, _, err := issuer.LoadKeys(dir, "ES256", time.Minute, c.now)
 		if !errors.Is(err, issuer.ErrKey) || !strings.Contains(err.Error(), file) {
 			t.Errorf("%s: got %v, want ErrKey naming %s", name, err, file)
+		} else if text := err.Error(); !strings.Contains(text, "restore the file") && !strings.Contains(text, "chmod 600") {
+			t.Errorf("%s: got %v, want what to do about it", name, err)
 		}
 		if err := errors.Join(os.WriteFile(file, good, 0o600), os.Chmod(file, 0o600)); err != nil {
 			t.Fatal(err)

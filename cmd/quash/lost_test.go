@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -183,6 +184,23 @@ func TestSameAddress(t *testing.T) {
 	} {
 		if got := sameAddress(tt.a, tt.b); got != tt.want {
 			t.Errorf("sameAddress(%s, %s) = %v", tt.a, tt.b, got)
+		}
+	}
+}
+
+// TestIgnored: secrets that the program makes by default are neither committed
+// nor sent to an image's build.
+func TestIgnored(t *testing.T) {
+	t.Parallel()
+	for file, want := range map[string][]string{
+		".gitignore":    {"quash-keys/", "/quash-data/", ".env"},
+		".dockerignore": {"**/quash-keys", "**/quash-data", ".env"},
+	} {
+		lines := strings.Split(readText(t, filepath.Join("..", "..", file)), "\n")
+		for _, w := range want {
+			if !slices.Contains(lines, w) {
+				t.Errorf("%s lacks %s", file, w)
+			}
 		}
 	}
 }
