@@ -4,10 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -202,5 +205,20 @@ func TestIgnored(t *testing.T) {
 				t.Errorf("%s lacks %s", file, w)
 			}
 		}
+	}
+}
+
+func TestInPlainWords(t *testing.T) {
+	t.Parallel()
+	h := inPlainWords(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		text := `{"ready":false,"reason":"raise Config.MaxEntries"}`
+		w.Header().Set("Content-Length", strconv.Itoa(len(text)))
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = w.Write([]byte(text))
+	}))
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
+	if want := `{"ready":false,"reason":"raise --max-entries"}`; w.Code != http.StatusServiceUnavailable || w.Body.String() != want || w.Header().Get("Content-Length") != "" {
+		t.Errorf("got %d %q %v, want 503 %q", w.Code, w.Body, w.Header(), want)
 	}
 }

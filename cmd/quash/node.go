@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -54,7 +55,7 @@ func newAPINode(conn *nats.Conn, cfg verifier.Config, log *slog.Logger) (*apiNod
 	mux := http.NewServeMux()
 	mux.Handle("/secure", v.Middleware(verifier.HTTPConfig{OnError: n.refused})(http.HandlerFunc(echoClaims)))
 	mux.HandleFunc("GET /livez", live)
-	mux.Handle("GET /readyz", n.draining.wrap(v.ReadyHandler()))
+	mux.Handle("GET /readyz", n.draining.wrap(inPlainWords(v.ReadyHandler())))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	n.handler = mux
 	return n, nil
@@ -69,6 +70,29 @@ func (n *apiNode) run(ctx context.Context) error {
 	cancel()
 	return errors.Join(err, watch.stop())
 }
+
+// inPlainWords answers as h does, with flags in place of the fields of the
+// library's configuration.
+func inPlainWords(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a := &held{header: w.Header(), status: http.StatusOK}
+		h.ServeHTTP(a, r)
+		w.Header().Del("Content-Length")
+		w.WriteHeader(a.status)
+		_, _ = w.Write([]byte(plain(a.body.String()))) // the prober is gone if this fails
+	})
+}
+
+// held is an answer that is not sent yet.
+type held struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (h *held) Header() http.Header            { return h.header }
+func (h *held) WriteHeader(status int)         { h.status = status }
+func (h *held) Write(text []byte) (int, error) { return h.body.Write(text) }
 
 // refused logs why a request was not let in. The errors of the verifier never
 // hold the token, and neither does the path.
