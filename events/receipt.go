@@ -3,8 +3,10 @@ package events
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Receipt says which nodes enforce a revocation.
@@ -71,7 +73,7 @@ func (r Receipt) String() string {
 		fmt.Fprintf(&b, ", slowest %.1f ms", toMillis(r.Answered[n-1].After))
 	}
 	for _, s := range r.Silent {
-		fmt.Fprintf(&b, "; no confirmation from %s", s.Node)
+		fmt.Fprintf(&b, "; no confirmation from %s", shown(s.Node))
 		switch {
 		case s.DeniesBy.IsZero():
 			b.WriteString(", which goes on accepting when stale")
@@ -80,6 +82,14 @@ func (r Receipt) String() string {
 		}
 	}
 	return b.String()
+}
+
+// shown makes a name that somebody else chose safe for a terminal.
+func shown(name string) string {
+	if strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(name)
+	}
+	return name
 }
 
 type silentJSON struct {

@@ -68,14 +68,14 @@ func printStatus(p *program, answers []events.Answer) error {
 		}
 		bound := "-"
 		if a.MaxStaleness > 0 {
-			bound = a.MaxStaleness.String() + " " + a.OnStale
+			bound = a.MaxStaleness.String() + " " + printable(a.OnStale)
 		}
 		ready := "no"
 		if a.Ready {
 			ready = "yes"
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\n", printable(a.Node), printable(a.Role), ready, staleness, bound,
-			a.Sequence, strconv.Itoa(a.Entries), a.Uptime.Round(time.Second), printable(a.Version), cmp.Or(plain(oneLine(a.Error)), "-"))
+			a.Sequence, strconv.Itoa(a.Entries), a.Uptime.Round(time.Second), printable(a.Version), cmp.Or(harmless(plain(oneLine(a.Error))), "-"))
 	}
 	return w.Flush()
 }

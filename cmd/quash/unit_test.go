@@ -167,6 +167,26 @@ func TestShellQuote(t *testing.T) {
 	}
 }
 
+// TestStatusIsHarmless: whatever a node answers, the terminal shows it and obeys
+// none of it.
+func TestStatusIsHarmless(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	evil := "x\x1b[2J\x1b]0;title\a\u202e"
+	err := printStatus(&program{stdout: &out}, []events.Answer{{Report: events.Report{
+		Node: evil, Role: evil, Version: evil, OnStale: evil, Error: evil, MaxStaleness: time.Second, Synced: true,
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	receipt := events.Receipt{Silent: []events.Silent{{Report: events.Report{Node: evil}}}}
+	for _, text := range []string{out.String(), receipt.String()} {
+		if strings.ContainsAny(text, "\x1b\a\u202e") {
+			t.Errorf("control characters reach the terminal: %q", text)
+		}
+	}
+}
+
 // TestPrintable: what publishers wrote can't move the cursor or pose as a field.
 func TestPrintable(t *testing.T) {
 	t.Parallel()

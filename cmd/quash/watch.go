@@ -9,6 +9,7 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -161,6 +162,17 @@ func printable(s string) string {
 		return s
 	}
 	return quoted
+}
+
+// harmless is printable for a whole sentence: only what could move the cursor or
+// hide text is replaced.
+func harmless(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, s)
 }
 
 // head is the last sequence of the stream.
