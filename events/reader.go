@@ -127,7 +127,7 @@ func (c *catchUp) read(ctx context.Context, stream jetstream.Stream, head uint64
 		}
 		c.nudge()
 	}
-	msgs, err := cons.Messages(jetstream.PullMaxMessages(c.batch), jetstream.PullExpiry(5*time.Second), jetstream.PullHeartbeat(time.Second))
+	msgs, err := cons.Messages(jetstream.PullMaxMessages(c.batch), jetstream.PullThresholdMessages(c.batch*3/4), jetstream.PullExpiry(5*time.Second), jetstream.PullHeartbeat(time.Second))
 	if err != nil {
 		return fmt.Errorf("read stream %s: %w", StreamName, err)
 	}

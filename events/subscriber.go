@@ -26,7 +26,7 @@ type SubscriberConfig struct {
 	// others for its freshness.
 	Silent bool
 	// CatchUpBatch is how many stored messages are requested at a time. Zero
-	// means 500. Larger batches are hardly faster and delay everybody else on
+	// means 300. Larger batches are hardly faster and delay everybody else on
 	// the same server.
 	CatchUpBatch int
 	// Logger receives what an operator should know. Nil discards.
@@ -77,7 +77,7 @@ func NewSubscriber(c SubscriberConfig) (*Subscriber, error) {
 		return nil, fmt.Errorf("events: SubscriberConfig.BeaconInterval is %v: use 0 for 1s, or at least 10ms", c.BeaconInterval)
 	}
 	if c.CatchUpBatch < 0 || c.CatchUpBatch > 10_000 {
-		return nil, fmt.Errorf("events: SubscriberConfig.CatchUpBatch is %d: use 0 for 500, at most 10000", c.CatchUpBatch)
+		return nil, fmt.Errorf("events: SubscriberConfig.CatchUpBatch is %d: use 0 for 300, at most 10000", c.CatchUpBatch)
 	}
 	js, err := jetstream.New(c.Conn)
 	if err != nil {
@@ -91,7 +91,7 @@ func NewSubscriber(c SubscriberConfig) (*Subscriber, error) {
 		s.interval = time.Second
 	}
 	if s.batch == 0 {
-		s.batch = 500
+		s.batch = 300
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

@@ -45,7 +45,6 @@ func openBucket(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, c bu
 		Replicas:           c.replicas,
 		Discard:            jetstream.DiscardNew,
 		Duplicates:         2 * time.Minute,
-		AllowRollup:        true,
 		DenyDelete:         true,
 		AllowMsgTTL:        true,
 		AllowAtomicPublish: true,
@@ -66,7 +65,7 @@ func openBucket(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, c bu
 	}
 	got := stream.CachedInfo().Config
 	if got.MaxMsgsPerSubject != 1 || !got.AllowMsgTTL || got.Discard != want.Discard || !c.lossy && (!got.AllowAtomicPublish || got.MaxAge != 0) ||
-		got.Replicas > 1 && got.AllowDirect {
+		got.AllowRollup || got.Replicas > 1 && got.AllowDirect {
 		return nil, fmt.Errorf("%w: Bucket: %s exists and is not a bucket of a quash issuer", ErrConfig, c.name)
 	}
 	kv, err := js.KeyValue(ctx, c.name)
@@ -103,6 +102,8 @@ func (b *bucket) get(ctx context.Context, key string) (record, error) {
 		if r.value == nil {
 			r.value = []byte{}
 		}
+	} else if neverDeleted(key) {
+		return record{}, badRecord(key, errors.New("was deleted, which the issuer never does"))
 	}
 	return r, nil
 }
@@ -225,6 +226,9 @@ func (b *bucket) send(ctx context.Context, m *nats.Msg) (uint64, error) {
 			return 0, ErrConflict
 		}
 		return 0, fmt.Errorf("write: %w", unavailable(ack.Error))
+	}
+	if ack.Sequence == 0 {
+		return 0, fmt.Errorf("write: %w: the server's answer is no acknowledgement", ErrUnavailable)
 	}
 	return ack.Sequence, nil
 }

@@ -28,9 +28,16 @@ type Config struct {
 	AllowHTTP bool
 	// Audience of access tokens (aud), at least one; a Client may have its own.
 	Audience []string
-	// Conn is the NATS connection; the caller closes it after Run has returned. The issuer may force it to reconnect when the
-	// stream falls silent: give it its own (events.Connect).
+	// Conn is the NATS connection for the stream: publish, follow, answer the fleet. The caller closes it after Run has
+	// returned. The issuer may force it to reconnect when the stream falls silent: give it its own (events.Connect).
 	Conn *nats.Conn
+	// Records is the NATS connection for the key-value buckets (users, sessions, marks); nil: Conn. The caller closes it after
+	// Run has returned. In production let it log in to a NATS account of the issuer's own, which no publisher and no
+	// verifier can reach: NATS does not check the reply subject of a request against the sender's publish permissions, so
+	// every user of the buckets' account can have the server store something under a record's key, and who can choose that
+	// something (a statement or a beacon, read back by direct get) can undo a revocation. In one account the issuer refuses
+	// what it did not write itself as far as it can be told.
+	Records *nats.Conn
 	// EnsureStream creates the revocation stream if it is missing. False: it must exist.
 	EnsureStream bool
 	// Replicas of the stream (if created) and of the buckets; 0 is 1.
@@ -126,6 +133,9 @@ func (c Config) complete() (Config, error) {
 		if a == "" {
 			return bad("Audience", "has an empty member")
 		}
+	}
+	if c.Records == nil {
+		c.Records = c.Conn
 	}
 	if c.Bucket == "" {
 		c.Bucket = "QUASH"

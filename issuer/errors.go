@@ -18,6 +18,9 @@ var (
 	ErrConflict = errors.New("issuer: record changed meanwhile")
 	// ErrUnavailable: NATS did not answer, or the issuer has not caught up with the stream. Retry later; nothing is promised.
 	ErrUnavailable = errors.New("issuer: temporarily unavailable")
+	// ErrRecord: a record in the bucket is not one that the issuer wrote; the text names it. Whatever depends on it is refused
+	// (it is ErrUnavailable too). Find out who may write to the bucket, see Config.Records, and restore the record.
+	ErrRecord = errors.New("issuer: foreign or damaged record")
 	// ErrCredentials: wrong name or wrong password; the two are never told apart.
 	ErrCredentials = errors.New("issuer: wrong name or password")
 	// ErrDisabled: the password was right and the account is disabled.

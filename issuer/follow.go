@@ -2,7 +2,6 @@ package issuer
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -19,7 +18,16 @@ func (i *Issuer) apply(ctx context.Context, batch []events.Event) error {
 	for n, e := range batch {
 		statements[n] = statement(e.Revocation, e.Sequence)
 	}
-	if err := i.deny.Apply(statements); err != nil {
+	err := i.deny.Apply(statements)
+	if errors.Is(err, cache.ErrInvalid) && !errors.Is(err, cache.ErrFull) {
+		// One statement that makes no sense must not keep the others, and all later ones, from being in force.
+		i.poisoned.Do(func() {
+			i.log.Error("the stream holds a statement that makes no sense; it and all further ones are skipped and counted",
+				"error", err, "from_sequence", batch[0].Sequence, "to_sequence", batch[len(batch)-1].Sequence)
+		})
+		err = nil
+	}
+	if err != nil {
 		return fmt.Errorf("apply to the denylist: %w", err)
 	}
 	for _, e := range batch {
@@ -48,6 +56,7 @@ const (
 	cursorKey  = "c.reconciled"
 	backlogMax = 1 << 16
 	backlogRun = 16 // reconciled at once
+	parkedMost = 1024
 )
 
 // backlog is the reconciler's queue.
@@ -57,7 +66,8 @@ type backlog struct {
 
 	mu     sync.Mutex // guards what follows
 	queue  []events.Event
-	cursor cursor // everything up to it is done
+	cursor cursor // everything up to it is done, but for the parked
+	parked []events.Event
 }
 
 func newBacklog() *backlog {
@@ -114,6 +124,33 @@ func (b *backlog) done(head []events.Event) {
 	signal(b.room)
 }
 
+// park sets a statement aside whose record is foreign or damaged: everything that depends on the record is refused until it
+// is restored, and the statements behind it must not wait for that. The cursor is not saved meanwhile.
+func (b *backlog) park(e events.Event) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.parked) < parkedMost { // the stream has them all, for the next start
+		b.parked = append(b.parked, e)
+	}
+}
+
+// unpark tries those again.
+func (i *Issuer) unpark(ctx context.Context) error {
+	i.backlog.mu.Lock()
+	parked := i.backlog.parked
+	i.backlog.mu.Unlock()
+	left, failed := []events.Event(nil), error(nil)
+	for _, e := range parked {
+		if err := i.reconcileOne(ctx, e); err != nil {
+			left, failed = append(left, e), err
+		}
+	}
+	i.backlog.mu.Lock()
+	defer i.backlog.mu.Unlock()
+	i.backlog.parked = append(left, i.backlog.parked[len(parked):]...)
+	return failed
+}
+
 // reconcile writes other publishers' statements into the records until ctx ends.
 func (i *Issuer) reconcile(ctx context.Context) {
 	for ctx.Err() == nil {
@@ -144,7 +181,15 @@ func (i *Issuer) reconcileAll(ctx context.Context, head []events.Event) error {
 	defer cancel()
 	failed := make(chan error, len(head))
 	for _, e := range head {
-		go func() { failed <- i.reconcileOne(ctx, e) }()
+		go func() {
+			err := i.reconcileOne(ctx, e)
+			if errors.Is(err, ErrRecord) {
+				i.log.Error("cannot write a statement into its record", "id", e.Revocation.ID, "sequence", e.Sequence, "error", err)
+				i.backlog.park(e)
+				err = nil
+			}
+			failed <- err
+		}()
 	}
 	var err error
 	for range head {
@@ -174,7 +219,7 @@ func (i *Issuer) reconcileOne(ctx context.Context, e events.Event) error {
 			if err2 != nil {
 				return err2
 			}
-			if !m.join(r) {
+			if !m.join(r, i.latestCutoff()) {
 				return nil
 			}
 			err = i.writeMark(ctx, &m)
@@ -193,8 +238,8 @@ func (i *Issuer) loadCursor(ctx context.Context) error {
 		return err
 	}
 	var c cursor
-	if err := json.Unmarshal(r.value, &c); err != nil {
-		return fmt.Errorf("decode the cursor: %w", err)
+	if err := r.decode(kindCursor, field{name: "seq", into: &c.Sequence}, field{name: "time", into: &c.Time}); err != nil {
+		return err
 	}
 	i.backlog.mu.Lock()
 	defer i.backlog.mu.Unlock()
@@ -205,12 +250,12 @@ func (i *Issuer) loadCursor(ctx context.Context) error {
 // saveCursor runs with the repairs. Replicas overwrite each other's cursor; an older one only means more to read.
 func (i *Issuer) saveCursor(ctx context.Context) error {
 	i.backlog.mu.Lock()
-	c := i.backlog.cursor
+	c, parked := i.backlog.cursor, len(i.backlog.parked)
 	i.backlog.mu.Unlock()
-	if c == i.saved {
+	if c == i.saved || parked > 0 {
 		return nil
 	}
-	value, err := json.Marshal(c)
+	value, err := encodeRecord(kindCursor, cursorKey, c)
 	if err != nil {
 		return err
 	}

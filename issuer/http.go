@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"mime"
 	"net/http"
 	"net/url"
@@ -90,7 +91,11 @@ func (i *Issuer) endpoint(h func(http.ResponseWriter, *http.Request) error, meth
 func (i *Issuer) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	f := i.answer(err)
 	if f.status >= 500 {
-		i.log.Warn("request failed", "path", r.URL.Path, "status", f.status, "error", err)
+		level := slog.LevelWarn
+		if errors.Is(err, ErrRecord) {
+			level = slog.LevelError
+		}
+		i.log.Log(r.Context(), level, "request failed", "path", r.URL.Path, "status", f.status, "error", err)
 	}
 	if f.challenge != "" {
 		w.Header().Set("WWW-Authenticate", f.challenge)

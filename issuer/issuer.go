@@ -37,6 +37,7 @@ type Issuer struct {
 	backlog    *backlog
 	saved      cursor // owned by the repair loop
 	unanswered unanswered
+	poisoned   sync.Once // the first invalid statement is logged
 	running    atomic.Bool
 	stopped    atomic.Bool
 	fault      func(step string) error // tests only: fails between the steps of the two halves
@@ -71,11 +72,15 @@ func New(ctx context.Context, c Config) (*Issuer, error) {
 		return nil, fmt.Errorf("%w: AccessLife: %v is longer than the stream's longest token life, %v: statements would be forgotten too early",
 			ErrConfig, c.AccessLife, i.retention.MaxTokenLife)
 	}
-	if i.store, err = openBucket(ctx, c.Conn, js, bucketConfig{name: c.Bucket + "_ISSUER", replicas: c.Replicas,
+	records, err := jetstream.New(c.Records)
+	if err != nil {
+		return nil, fmt.Errorf("%w: Records: %w", ErrConfig, err)
+	}
+	if i.store, err = openBucket(ctx, c.Records, records, bucketConfig{name: c.Bucket + "_ISSUER", replicas: c.Replicas,
 		description: "quash issuer: users, sessions, marks"}); err != nil {
 		return nil, err
 	}
-	attempts, err := openBucket(ctx, c.Conn, js, bucketConfig{name: c.Bucket + "_THROTTLE", replicas: c.Replicas,
+	attempts, err := openBucket(ctx, c.Records, records, bucketConfig{name: c.Bucket + "_THROTTLE", replicas: c.Replicas,
 		description: "quash issuer: login attempts", lossy: true, maxBytes: throttleBytes, maxAge: throttleMemory})
 	if err != nil {
 		return nil, err
@@ -87,7 +92,14 @@ func New(ctx context.Context, c Config) (*Issuer, error) {
 	if i.keys, err = openKeys(c.KeysDir, c.Algorithm, c.KeyDelay, c.Now); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(i.loadRevokedKeys(ctx), i.loadCursor(ctx)); err != nil {
+	if err := i.loadRevokedKeys(ctx); errors.Is(err, ErrRecord) {
+		i.log.Error("load the revoked keys", "error", err)
+	} else if err != nil {
+		return nil, err
+	}
+	if err := i.loadCursor(ctx); errors.Is(err, ErrRecord) { // it only spares work: read the stream from its start
+		i.log.Error("load the cursor: reading all statements again", "error", err)
+	} else if err != nil {
 		return nil, err
 	}
 	if i.publisher, err = events.NewPublisher(events.PublisherConfig{Conn: c.Conn, Retention: c.Retention, Now: c.Now}); err != nil {
@@ -110,23 +122,26 @@ func (i *Issuer) Users() Users { return i.users }
 // Handler serves all endpoints, under the path of the issuer URL.
 func (i *Issuer) Handler() http.Handler { return i.handler }
 
-// loadRevokedKeys: a revoked key stays out of use for good, although its statement is forgotten one day.
+// loadRevokedKeys: a revoked key stays out of use for good, although its statement is forgotten one day. That there is a record
+// is enough, whatever it says.
 func (i *Issuer) loadRevokedKeys(ctx context.Context) error {
 	prefix := markKey(events.Key, "")
 	marks, err := i.store.keys(ctx, prefix+"*")
 	if err != nil {
 		return err
 	}
+	var foreign error
 	for _, m := range marks {
 		kid, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(m, prefix))
 		if err != nil {
-			return fmt.Errorf("decode a key's mark: %w", err)
+			foreign = errors.Join(foreign, badRecord(m, errors.New("names no key")))
+			continue
 		}
 		if err := i.keys.revoke(string(kid)); err != nil {
 			return err
 		}
 	}
-	return nil
+	return foreign
 }
 
 // Run follows the stream, repairs what crashes left, and answers the fleet's questions, until ctx ends; then it returns nil. A
@@ -158,7 +173,7 @@ func (i *Issuer) Run(ctx context.Context) error {
 	all.Go(func() { i.reconcile(ctx) })
 	all.Go(func() {
 		i.every(ctx, i.cfg.RepairInterval, "repair", func(ctx context.Context) error {
-			return errors.Join(i.repair(ctx), i.saveCursor(ctx), i.keys.load(), i.loadRevokedKeys(ctx))
+			return errors.Join(i.repair(ctx), i.unpark(ctx), i.saveCursor(ctx), i.keys.load(), i.loadRevokedKeys(ctx))
 		})
 	})
 	all.Wait()
@@ -170,7 +185,7 @@ func (i *Issuer) Run(ctx context.Context) error {
 // Ready is nil if the issuer can answer: caught up with the stream, connected, and with a key to sign. Otherwise the
 // error says why.
 func (i *Issuer) Ready() error {
-	if err := i.store.connected(); err != nil {
+	if err := i.connected(); err != nil {
 		return err
 	}
 	if err := i.current(); err != nil {
@@ -181,6 +196,23 @@ func (i *Issuer) Ready() error {
 	}
 	return nil
 }
+
+// connected: see bucket.connected.
+func (i *Issuer) connected() error {
+	if !i.cfg.Conn.IsConnected() {
+		return fmt.Errorf("%w: not connected to NATS", ErrUnavailable)
+	}
+	return i.store.connected()
+}
+
+// Stats are counters since New.
+type Stats struct {
+	// InvalidStatements on the stream that made no sense, and so had no effect here. Find their publisher.
+	InvalidStatements uint64
+}
+
+// Stats returns the counters.
+func (i *Issuer) Stats() Stats { return Stats{InvalidStatements: i.deny.Stats().Invalid} }
 
 // Report is the issuer's line in the fleet's status.
 func (i *Issuer) Report() events.Report {

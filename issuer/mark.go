@@ -4,8 +4,9 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"math"
+	"time"
 
 	"github.com/quash-auth/quash/events"
 )
@@ -13,8 +14,8 @@ import (
 // mark is the durable refresh side of everything wider than a session: one record per subject, client, key and for the
 // issuer. Sessions are never touched one by one: they are compared with the marks when they are refreshed.
 type mark struct {
-	Gen    uint64 `json:"gen,omitempty"`    // subject: sessions with a smaller gen are over; 0 is 1
-	Cutoff int64  `json:"cutoff,omitempty"` // sessions of logins at or before this second are over
+	Gen    uint64 `json:"gen"`    // subject: sessions with a smaller gen are over; at least 1
+	Cutoff int64  `json:"cutoff"` // sessions of logins at or before this second are over
 	// Pending statements: decided, and perhaps not published yet.
 	Pending []json.RawMessage `json:"pending,omitempty"`
 
@@ -30,20 +31,25 @@ func markKey(s events.Scope, key string) string {
 }
 
 func decodeMark(r record) (mark, error) {
-	m := mark{key: r.key, revision: r.revision}
-	if r.exists() {
-		if err := json.Unmarshal(r.value, &m); err != nil {
-			return mark{}, fmt.Errorf("decode the mark record: %w", err)
-		}
+	m := mark{Gen: 1, key: r.key, revision: r.revision}
+	if !r.exists() {
+		return m, nil
 	}
-	m.Gen = max(m.Gen, 1)
+	err := r.decode(kindMark, field{name: "gen", into: &m.Gen}, field{name: "cutoff", into: &m.Cutoff},
+		field{name: "pending", into: &m.Pending, optional: true})
+	if err == nil && m.Gen == 0 {
+		err = badRecord(r.key, errors.New("gen: is 0"))
+	}
+	if err != nil {
+		return mark{}, err
+	}
 	return m, nil
 }
 
 func (m mark) write() (write, error) {
-	value, err := json.Marshal(m)
+	value, err := encodeRecord(kindMark, m.key, m)
 	if err != nil {
-		return write{}, fmt.Errorf("encode the mark record: %w", err)
+		return write{}, err
 	}
 	return write{key: m.key, value: value, revision: m.revision}, nil
 }
@@ -64,8 +70,9 @@ func (m *mark) apply(r events.Revocation, asked uint64) events.Revocation {
 	return r
 }
 
-// join raises the mark to the statement; it only ever rises. It reports whether anything changed.
-func (m *mark) join(r events.Revocation) bool {
+// join raises the mark to the statement; it only ever rises. A cutoff stays below latest: a publisher's clock may be ahead a
+// little, but nobody shuts out the logins of years to come. It reports whether anything changed.
+func (m *mark) join(r events.Revocation, latest time.Time) bool {
 	was := *m
 	if r.Scope == events.Subject && r.Gen > 0 {
 		m.Gen = max(m.Gen, r.Gen) // our tokens carry gen, so Before says nothing about them
@@ -73,7 +80,7 @@ func (m *mark) join(r events.Revocation) bool {
 		if at.IsZero() {
 			at = r.At // a key is revoked whole; the mark says since when
 		}
-		m.Cutoff = max(m.Cutoff, at.Unix())
+		m.Cutoff = max(m.Cutoff, min(at.Unix(), latest.Unix()))
 	}
 	return m.Gen != was.Gen || m.Cutoff != was.Cutoff
 }
@@ -105,6 +112,9 @@ func (m *mark) drop(id string) {
 	}
 	m.Pending = kept
 }
+
+// latestCutoff of a statement that is written into a mark now.
+func (i *Issuer) latestCutoff() time.Time { return i.retention.Until(i.cfg.Now()) }
 
 // marks is what decides whether a session is over although its own record says live.
 type marks struct {

@@ -49,6 +49,15 @@ func (i *Issuer) refresh(ctx context.Context, raw string, client *Client, want s
 			}
 			return i.grant(s, s.successor(secret, s.Salt), scope, issued)
 		}
+		// Before the rotation: a client that is refused must not hold a token that was used up meanwhile, or its next
+		// attempt looks like theft.
+		covered, err := i.covered(s)
+		if err != nil {
+			return nil, err
+		}
+		if covered {
+			return nil, ErrGrant
+		}
 		g, err := i.rotate(ctx, s, secret, asked, issued)
 		if errors.Is(err, ErrConflict) {
 			continue // somebody else rotated or ended it: look what became of it
@@ -148,13 +157,11 @@ func (i *Issuer) stillGranted(ctx context.Context, s *session, asked []string) (
 	case a.err != nil:
 		return nil, unavailable(a.err)
 	}
-	// Statements of others that are not in the records yet. The session is as old as its login.
-	ref := i.deny.Ref(cache.Claims{Issuer: i.cfg.Issuer, Session: s.sid, Subject: s.Sub, Client: s.Client,
-		IssuedAt: s.Auth, HasIssuedAt: true, Gen: s.Gen, HasGen: true})
-	if i.deny.Check(&ref).Revoked {
-		if err := i.current(); err != nil { // stopped meanwhile: a closed denylist covers everything
-			return nil, err
-		}
+	covered, err := i.covered(s) // again: a statement may have arrived during the reads
+	if err != nil {
+		return nil, err
+	}
+	if covered {
 		return nil, ErrGrant
 	}
 	client, ok := i.client(s.Client)
@@ -163,4 +170,17 @@ func (i *Issuer) stillGranted(ctx context.Context, s *session, asked []string) (
 	}
 	has := client.grant(a.u.Scopes)
 	return slices.DeleteFunc(slices.Clone(asked), func(x string) bool { return !slices.Contains(has, x) }), nil
+}
+
+// covered asks the denylist for statements of others that are not in the records yet. The session is as old as its login.
+func (i *Issuer) covered(s *session) (bool, error) {
+	ref := i.deny.Ref(cache.Claims{Issuer: i.cfg.Issuer, Session: s.sid, Subject: s.Sub, Client: s.Client,
+		IssuedAt: s.Auth, HasIssuedAt: true, Gen: s.Gen, HasGen: true})
+	if !i.deny.Check(&ref).Revoked {
+		return false, nil
+	}
+	if err := i.current(); err != nil { // stopped meanwhile: a closed denylist covers everything
+		return false, err
+	}
+	return true, nil
 }

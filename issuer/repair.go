@@ -11,6 +11,11 @@ import (
 // reading every session.
 func pointerKey(key string) string { return "p." + key }
 
+func pointerTo(key string) (write, error) {
+	value, err := encodeRecord(kindPointer, pointerKey(key), struct{}{})
+	return write{key: pointerKey(key), value: value, revision: anyRevision}, err
+}
+
 // repair publishes what a crash left between the two halves. Publishing twice is harmless: the statement keeps its ID.
 func (i *Issuer) repair(ctx context.Context) error {
 	pointers, err := i.store.keys(ctx, "p.>")
@@ -54,6 +59,10 @@ func (i *Issuer) repairOne(ctx context.Context, pointer string) error {
 			i.log.Info("publishing an intent that was left behind", "kind", "mark")
 			return i.publishMark(ctx, m)
 		}
+	}
+	// A pointer only says where to look, and there is nothing: one that is not ours may go as well, but not unseen.
+	if err := rs[0].decode(kindPointer); err != nil {
+		i.log.Error("dropping a pointer that the issuer did not write", "error", err)
 	}
 	_, err = i.store.put(ctx, write{key: pointer, revision: rs[0].revision})
 	if errors.Is(err, ErrConflict) {

@@ -29,7 +29,7 @@ func (i *Issuer) Revoke(ctx context.Context, r events.Revocation) (events.Ack, e
 	if r.By == "" {
 		r.By = "system"
 	}
-	if err := i.store.connected(); err != nil {
+	if err := i.connected(); err != nil {
 		return events.Ack{}, err
 	}
 	if r.ID == "" {
@@ -112,7 +112,11 @@ func (i *Issuer) endSession(ctx context.Context, r events.Revocation) (events.Ac
 				return events.Ack{}, err
 			}
 			s.State = ending
-			err = i.writeSession(ctx, s, write{key: pointerKey(sessionKey(s.sid)), value: []byte("1"), revision: anyRevision})
+			pointer, err := pointerTo(sessionKey(s.sid))
+			if err != nil {
+				return events.Ack{}, err
+			}
+			err = i.writeSession(ctx, s, pointer)
 			if errors.Is(err, ErrConflict) {
 				continue
 			}
@@ -176,14 +180,18 @@ func (i *Issuer) raise(ctx context.Context, r events.Revocation) (events.Ack, er
 		if whole, err = i.complete(ctx, m.apply(whole, r.Gen)); err != nil {
 			return events.Ack{}, err
 		}
-		m.join(whole)
+		m.join(whole, i.latestCutoff())
 		text, err := events.Encode(whole)
 		if err != nil {
 			return events.Ack{}, err
 		}
 		m.drop(r.ID)
 		m.Pending = append(m.Pending, text)
-		err = i.writeMark(ctx, &m, write{key: pointerKey(m.key), value: []byte("1"), revision: anyRevision})
+		pointer, err := pointerTo(m.key)
+		if err != nil {
+			return events.Ack{}, err
+		}
+		err = i.writeMark(ctx, &m, pointer)
 		if errors.Is(err, ErrConflict) {
 			continue
 		}

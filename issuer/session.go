@@ -6,7 +6,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"strings"
 	"time"
 )
@@ -50,17 +50,37 @@ func sessionKey(sid string) string { return "s." + sid }
 
 func decodeSession(r record) (*session, error) {
 	s := &session{sid: strings.TrimPrefix(r.key, "s."), revision: r.revision}
-	if err := json.Unmarshal(r.value, s); err != nil {
-		return nil, fmt.Errorf("decode the session record: %w", err)
+	opt := true
+	err := r.decode(kindSession,
+		field{"sub", &s.Sub, !opt}, field{"client", &s.Client, !opt}, field{"scope", &s.Scope, opt}, field{"gen", &s.Gen, !opt},
+		field{"auth", &s.Auth, !opt}, field{"idle", &s.Idle, !opt}, field{"end", &s.End, !opt},
+		field{"tag", &s.Tag, !opt}, field{"cur", &s.Current, !opt}, field{"prev", &s.Prev, opt}, field{"salt", &s.Salt, opt},
+		field{"rotated", &s.Rotated, opt}, field{"count", &s.Count, !opt},
+		field{"state", &s.State, !opt}, field{"intent", &s.Intent, opt}, field{"ended", &s.Ended, opt}, field{"seq", &s.Sequence, opt})
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case s.State != live && s.State != ending && s.State != ended:
+		err = errors.New("state: is unknown")
+	case len(s.Tag) < sha256.Size:
+		err = errors.New("tag: is too short to be a secret")
+	case len(s.Current) != sha256.Size:
+		err = errors.New("cur: is no hash")
+	case s.Gen == 0:
+		err = errors.New("gen: is 0")
+	}
+	if err != nil {
+		return nil, badRecord(r.key, err)
 	}
 	return s, nil
 }
 
 // write is the record's next version; it leaves the bucket some time after nobody can use it.
 func (s *session) write(now time.Time) (write, error) {
-	value, err := json.Marshal(s)
+	value, err := encodeRecord(kindSession, sessionKey(s.sid), s)
 	if err != nil {
-		return write{}, fmt.Errorf("encode the session record: %w", err)
+		return write{}, err
 	}
 	life := time.Unix(s.End, 0).Sub(now) + 24*time.Hour
 	return write{key: sessionKey(s.sid), value: value, revision: s.revision, life: max(life, 24*time.Hour)}, nil

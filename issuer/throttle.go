@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -72,7 +71,7 @@ func (t *throttle) give(ctx context.Context, key, account, address string) error
 	if key == known {
 		return nil
 	}
-	value, err := json.Marshal(tokens{t.burst, t.now().UnixMilli()})
+	value, err := encodeRecord(kindTokens, known, tokens{t.burst, t.now().UnixMilli()})
 	if err != nil {
 		return err
 	}
@@ -89,8 +88,8 @@ func (t *throttle) add(ctx context.Context, key string, n float64) error {
 		now := t.now()
 		v := tokens{t.burst, now.UnixMilli()}
 		if r.exists() {
-			if err := json.Unmarshal(r.value, &v); err != nil {
-				return fmt.Errorf("decode the throttle record: %w", err)
+			if err := r.decode(kindTokens, field{name: "left", into: &v.Left}, field{name: "at", into: &v.At}); err != nil {
+				return err
 			}
 		}
 		if passed := now.Sub(time.UnixMilli(v.At)); passed > 0 {
@@ -101,7 +100,7 @@ func (t *throttle) add(ctx context.Context, key string, n float64) error {
 		if v.Left < 0 {
 			return &ThrottledError{After: time.Duration(-v.Left * float64(t.every))}
 		}
-		value, err := json.Marshal(v)
+		value, err := encodeRecord(kindTokens, key, v)
 		if err != nil {
 			return err
 		}

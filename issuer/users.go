@@ -3,7 +3,6 @@ package issuer
 import (
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -13,11 +12,15 @@ import (
 // written in one atomic batch.
 type kvUsers struct{ b *bucket }
 
+type nameRecord struct {
+	Sub string `json:"sub"`
+}
+
 type userRecord struct {
 	Name     string   `json:"name"`
 	Hash     string   `json:"hash,omitempty"`
 	Scopes   []string `json:"scopes,omitempty"`
-	Disabled bool     `json:"disabled,omitempty"`
+	Disabled bool     `json:"disabled"`
 	Created  int64    `json:"created"` // ms
 }
 
@@ -34,6 +37,10 @@ func (s kvUsers) Create(ctx context.Context, u User) (User, error) {
 	if err != nil {
 		return User{}, err
 	}
+	name, err := encodeRecord(kindName, nameKey(u.Name), nameRecord{u.Sub})
+	if err != nil {
+		return User{}, err
+	}
 	was, err := s.b.getAll(ctx, nameKey(u.Name), userKey(u.Sub))
 	if err != nil {
 		return User{}, err
@@ -42,7 +49,7 @@ func (s kvUsers) Create(ctx context.Context, u User) (User, error) {
 		return User{}, fmt.Errorf("create user: %w", ErrUserExists)
 	}
 	_, err = s.b.commit(ctx,
-		write{key: nameKey(u.Name), value: []byte(u.Sub), revision: was[0].revision},
+		write{key: nameKey(u.Name), value: name, revision: was[0].revision},
 		write{key: userKey(u.Sub), value: value, revision: was[1].revision})
 	if errors.Is(err, ErrConflict) {
 		return User{}, fmt.Errorf("create user: %w", ErrUserExists)
@@ -76,15 +83,22 @@ func (s kvUsers) ByName(ctx context.Context, name string) (User, error) {
 	if err != nil {
 		return User{}, err
 	}
-	sub := string(r.value)
-	if !r.exists() {
-		sub = "unknown"
+	sub := "unknown"
+	if r.exists() {
+		if err := r.decode(kindName, field{name: "sub", into: &sub}); err != nil {
+			return User{}, err
+		}
 	}
 	u, err := s.Get(ctx, sub)
-	if err == nil && !r.exists() {
+	switch {
+	case err != nil:
+		return User{}, err
+	case !r.exists():
 		return User{}, ErrNoUser
+	case foldName(u.Name) != foldName(name):
+		return User{}, badRecord(r.key, errors.New("names a user of another name"))
 	}
-	return u, err
+	return u, nil
 }
 
 func (s kvUsers) Update(ctx context.Context, u User) (User, error) {
@@ -124,21 +138,19 @@ func (s kvUsers) List(ctx context.Context, each func(User) bool) error {
 }
 
 func encodeUser(u User) ([]byte, error) {
-	value, err := json.Marshal(userRecord{u.Name, u.PasswordHash, u.Scopes, u.Disabled, u.Created.UnixMilli()})
-	if err != nil {
-		return nil, fmt.Errorf("encode the user record: %w", err)
-	}
-	return value, nil
+	return encodeRecord(kindUser, userKey(u.Sub), userRecord{u.Name, u.PasswordHash, u.Scopes, u.Disabled, u.Created.UnixMilli()})
 }
 
 func decodeUser(r record) (User, error) {
 	var v userRecord
-	if err := json.Unmarshal(r.value, &v); err != nil {
-		return User{}, fmt.Errorf("decode the user record: %w", err)
+	err := r.decode(kindUser, field{name: "name", into: &v.Name}, field{name: "created", into: &v.Created},
+		field{"hash", &v.Hash, true}, field{"scopes", &v.Scopes, true}, field{name: "disabled", into: &v.Disabled})
+	if err != nil {
+		return User{}, err
 	}
 	sub, err := base64.RawURLEncoding.DecodeString(r.key[len("u."):])
 	if err != nil {
-		return User{}, fmt.Errorf("decode the user record's key: %w", err)
+		return User{}, badRecord(r.key, errors.New("is no user's key"))
 	}
 	return User{string(sub), v.Name, v.Hash, v.Scopes, v.Disabled, time.UnixMilli(v.Created).UTC(), r.revision}, nil
 }
