@@ -2,7 +2,10 @@ package issuer
 
 import (
 	"context"
+	"errors"
 	"time"
+
+	"github.com/quash-auth/quash/events"
 )
 
 // SetFault makes the issuer fail at a step of the two halves, as a crash there would. Steps: session, rotate, rotated, ending,
@@ -101,4 +104,63 @@ func RawSigner(i *Issuer) (any, error) {
 // CAS writes one record of about a session's size under compare-and-set and returns its revision.
 func CAS(ctx context.Context, i *Issuer, key string, value []byte, revision uint64) (uint64, error) {
 	return i.store.put(ctx, write{key: key, value: value, revision: revision, life: time.Hour})
+}
+
+// Apply takes statements as the feed would.
+func Apply(ctx context.Context, i *Issuer, batch ...events.Event) error { return i.apply(ctx, batch) }
+
+// Mark is what the records say about a subject, a client, a key or the issuer.
+func Mark(ctx context.Context, i *Issuer, scope events.Scope, key string) (gen uint64, cutoff int64, err error) {
+	r, err := i.store.get(ctx, markKey(scope, key))
+	if err != nil {
+		return 0, 0, err
+	}
+	m, err := decodeMark(r)
+	return m.Gen, m.Cutoff, err
+}
+
+// Rotations of a session.
+func Rotations(ctx context.Context, i *Issuer, sid string) (uint64, error) {
+	s, err := i.session(ctx, sid)
+	if err != nil || s == nil {
+		return 0, errors.Join(err, ErrGrant)
+	}
+	return s.Count, nil
+}
+
+// Keys of records.
+var (
+	MarkKey    = markKey
+	SessionKey = sessionKey
+	UserKey    = userKey
+	NameKey    = nameKey
+	PointerKey = pointerKey
+	CursorKey  = cursorKey
+)
+
+// Recode reads a record of the kind that its key tells and writes it again.
+func Recode(key string, value []byte) ([]byte, error) {
+	r := record{key: key, value: value, revision: 1}
+	switch key[0] {
+	case 'm':
+		m, err := decodeMark(r)
+		if err != nil {
+			return nil, err
+		}
+		w, err := m.write()
+		return w.value, err
+	case 's':
+		s, err := decodeSession(r)
+		if err != nil {
+			return nil, err
+		}
+		w, err := s.write(time.Unix(s.Auth, 0))
+		return w.value, err
+	default:
+		u, err := decodeUser(r)
+		if err != nil {
+			return nil, err
+		}
+		return encodeUser(u)
+	}
 }

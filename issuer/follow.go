@@ -68,6 +68,8 @@ type backlog struct {
 	queue  []events.Event
 	cursor cursor // everything up to it is done, but for the parked
 	parked []events.Event
+	// overflow: more were parked than fit.
+	overflow bool
 }
 
 func newBacklog() *backlog {
@@ -129,8 +131,10 @@ func (b *backlog) done(head []events.Event) {
 func (b *backlog) park(e events.Event) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.parked) < parkedMost { // the stream has them all, for the next start
+	if len(b.parked) < parkedMost {
 		b.parked = append(b.parked, e)
+	} else {
+		b.overflow = true // the stream has them all: the next start reads them again
 	}
 }
 
@@ -250,9 +254,9 @@ func (i *Issuer) loadCursor(ctx context.Context) error {
 // saveCursor runs with the repairs. Replicas overwrite each other's cursor; an older one only means more to read.
 func (i *Issuer) saveCursor(ctx context.Context) error {
 	i.backlog.mu.Lock()
-	c, parked := i.backlog.cursor, len(i.backlog.parked)
+	c, behind := i.backlog.cursor, i.backlog.overflow || len(i.backlog.parked) > 0
 	i.backlog.mu.Unlock()
-	if c == i.saved || parked > 0 {
+	if c == i.saved || behind {
 		return nil
 	}
 	value, err := encodeRecord(kindCursor, cursorKey, c)

@@ -62,7 +62,7 @@ func readKey(path string) (signingKey, error) {
 		return signingKey{}, err
 	}
 	if !info.Mode().IsRegular() {
-		return signingKey{}, errors.New("is not a regular file"+keyAdvice)
+		return signingKey{}, errors.New("is not a regular file" + keyAdvice)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
 		return signingKey{}, fmt.Errorf("others may read it (mode %#o): chmod 600 it, and revoke the key if somebody did", info.Mode().Perm())
@@ -73,11 +73,11 @@ func readKey(path string) (signingKey, error) {
 	}
 	block, rest := pem.Decode(text)
 	if block == nil || block.Type != "PRIVATE KEY" || len(strings.TrimSpace(string(rest))) > 0 {
-		return signingKey{}, errors.New("is not one PEM block PRIVATE KEY"+keyAdvice)
+		return signingKey{}, errors.New("is not one PEM block PRIVATE KEY" + keyAdvice)
 	}
 	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
-		return signingKey{}, errors.New("is not a PKCS #8 private key"+keyAdvice) // the parser's text could quote the key
+		return signingKey{}, errors.New("is not a PKCS #8 private key" + keyAdvice) // the parser's text could quote the key
 	}
 	k := signingKey{created: info.ModTime()}
 	if c, err := time.Parse(time.RFC3339Nano, block.Headers["Created"]); err == nil {
@@ -86,12 +86,12 @@ func readKey(path string) (signingKey, error) {
 	switch p := parsed.(type) {
 	case *ecdsa.PrivateKey:
 		if p.Curve != elliptic.P256() {
-			return signingKey{}, errors.New("is an EC key of another curve than P-256"+keyAdvice)
+			return signingKey{}, errors.New("is an EC key of another curve than P-256" + keyAdvice)
 		}
 		k.alg, k.private = "ES256", p
 	case *rsa.PrivateKey:
 		if p.N.BitLen() < 2048 {
-			return signingKey{}, errors.New("is an RSA key below 2048 bit"+keyAdvice)
+			return signingKey{}, errors.New("is an RSA key below 2048 bit" + keyAdvice)
 		}
 		k.alg, k.private = "RS256", p
 	case ed25519.PrivateKey:
