@@ -53,6 +53,7 @@ func checkText(args, environ []string) error {
 // configuration.
 var notFlags = []string{
 	"QUASH_NATS_OPERATOR_PASSWORD", "QUASH_NATS_ISSUER_PASSWORD", "QUASH_NATS_PUBLISHER_PASSWORD", "QUASH_NATS_VERIFIER_PASSWORD",
+	"QUASH_NATS_RECORDS_PASSWORD",
 }
 
 // unknownVariables lists QUASH_ variables that no command reads: a misspelt one

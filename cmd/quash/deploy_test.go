@@ -28,6 +28,7 @@ const deployDir = "../../deploy"
 var rolePasswords = map[string]string{
 	"QUASH_NATS_OPERATOR_PASSWORD": "p-operator", "QUASH_NATS_ISSUER_PASSWORD": "p-issuer",
 	"QUASH_NATS_PUBLISHER_PASSWORD": "p-publisher", "QUASH_NATS_VERIFIER_PASSWORD": "p-verifier",
+	"QUASH_NATS_RECORDS_PASSWORD": "p-records",
 }
 
 // complaints collects what a server logs as a warning or an error.
@@ -115,7 +116,8 @@ func TestDeploy_roles(t *testing.T) {
 		t.Fatal(err)
 	}
 	issuerURL := "http://" + issuerAddress
-	issuerArgs := append([]string{"issuer", "--listen", issuerAddress, "--keys-dir", t.TempDir(), "--user", "ada:lovelace", "--node", "issuer"}, as("issuer", url)...)
+	issuerArgs := append([]string{"issuer", "--listen", issuerAddress, "--keys-dir", t.TempDir(), "--user", "ada:lovelace", "--node", "issuer",
+		"--records-nats-user", "records", "--records-nats-password", "p-records", "--records-nats-inbox", "_INBOX_records"}, as("issuer", url)...)
 	p := startQuash(t, issuerArgs...)
 	api := startQuash(t, append([]string{"api", "--listen", apiAddress, "--issuer", issuerURL, "--node", "api"}, as("verifier", url)...)...)
 	for _, u := range []string{issuerURL + "/readyz", "http://" + apiAddress + "/readyz"} {
@@ -195,7 +197,13 @@ func listUsers(t *testing.T, issuerURL, natsURL string) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	i, err := issuer.New(t.Context(), issuer.Config{Issuer: issuerURL, Audience: []string{"api"}, Conn: conn, KeysDir: t.TempDir()})
+	own := recordsFlags{RecordsUser: "records", RecordsPass: "p-records", RecordsInbox: "_INBOX_records"}
+	records, err := own.connect(&flags, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer records.Close()
+	i, err := issuer.New(t.Context(), issuer.Config{Issuer: issuerURL, Audience: []string{"api"}, Conn: conn, Records: records, KeysDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -242,7 +250,8 @@ func TestPeerBug24_DeployRefusesWriters(t *testing.T) {
 	}{
 		{"verifier", slices.Concat(write, alter, store, []string{"quash.v1.fleet"}), []string{"_INBOX.>", "_INBOX_issuer.>", "quash.v1.>", ">", "$KV.>"}},
 		{"publisher", slices.Concat(write[2:], alter, store, []string{"quash.v1.beacon", "$JS.API.CONSUMER.CREATE.QUASH.x"}), []string{"_INBOX.>", "_INBOX_operator.>", "quash.live.>", "quash.v1.fleet", ">"}},
-		{"issuer", slices.Concat(write[2:], alter, []string{"$JS.API.STREAM.DELETE.KV_QUASH_ISSUER", "$JS.API.STREAM.PURGE.KV_QUASH_ISSUER", "quash.v1.fleet"}), []string{"_INBOX_operator.>", ">"}},
+		{"issuer", slices.Concat(write[2:], alter, store, []string{"quash.v1.fleet"}), []string{"_INBOX_operator.>", "$KV.>", ">"}},
+		{"records", slices.Concat(write, alter, []string{"$JS.API.STREAM.DELETE.KV_QUASH_ISSUER", "$JS.API.STREAM.PURGE.KV_QUASH_ISSUER", "quash.v1.fleet", "quash.v1.beacon"}), []string{"quash.live.>", "$KV.>", ">"}},
 		{"operator", slices.Concat(write[2:], []string{"quash.v1.beacon", "$KV.QUASH_ISSUER.user"}), []string{"_INBOX_issuer.>", "$KV.>", ">"}},
 	} {
 		t.Run(role.name, func(t *testing.T) {

@@ -30,8 +30,9 @@ type issuerCmd struct {
 	Drain           time.Duration `default:"0s" help:"How long to answer 'not ready' before stopping (${default})."`
 	AllowHTTP       bool          `name:"insecure-http-issuer" help:"Allow an http:// issuer URL that is not on this machine: passwords and tokens then travel in clear unless something else protects them."`
 
-	natsFlags `embed:""`
-	logFlags  `embed:""`
+	natsFlags    `embed:""`
+	recordsFlags `embed:""`
+	logFlags     `embed:""`
 }
 
 func (c *issuerCmd) users() ([]bootstrapUser, error) {
@@ -113,13 +114,20 @@ func (c *issuerCmd) Run(p *program) error {
 	if c.Issuer == "" {
 		c.Issuer = "http://" + reachable(listener.Addr().String())
 	}
-	conn, err := c.connect("quash-issuer", log)
+	conn, err := c.natsFlags.connect("quash-issuer", log)
 	if err != nil {
 		closeAll(listener)
 		return err
 	}
+	records, err := c.recordsFlags.connect(&c.natsFlags, log)
+	if err != nil {
+		closeAll(listener)
+		conn.Close()
+		return err
+	}
 	role, err := newIssuerRole(conn, issuer.Config{
 		Issuer:          c.Issuer,
+		Records:         records,
 		AllowHTTP:       c.AllowHTTP,
 		Audience:        c.Audience,
 		EnsureStream:    c.EnsureStream,

@@ -47,7 +47,7 @@ type bootstrapUser struct {
 	reset  bool // an existing one gets this password; otherwise it is left alone
 }
 
-// newIssuerRole takes ownership of conn: close closes it.
+// newIssuerRole takes ownership of conn and cfg.Records: close closes them.
 func newIssuerRole(conn *nats.Conn, cfg issuer.Config, users []bootstrapUser, log *slog.Logger) (*issuerRole, error) {
 	cfg.Conn = conn
 	cfg.Logger = log
@@ -230,4 +230,9 @@ func (a *again) loud(text string, now time.Time) bool {
 }
 
 // close is for after run has returned, or if it never ran. It may be called again.
-func (r *issuerRole) close() { r.conn.Close() }
+func (r *issuerRole) close() {
+	r.conn.Close()
+	if r.cfg.Records != nil {
+		r.cfg.Records.Close()
+	}
+}

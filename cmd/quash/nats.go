@@ -31,6 +31,8 @@ type natsFlags struct {
 	NATSCert  string `name:"nats-cert" placeholder:"FILE" help:"Client certificate for NATS, PEM."`
 	NATSKey   string `name:"nats-key" placeholder:"FILE" help:"Key of the client certificate, PEM."`
 	NATSInbox string `name:"nats-inbox" placeholder:"PREFIX" help:"Prefix of reply subjects, if the server's permissions ask for one."`
+
+	prefix string // of the flags' names, in messages
 }
 
 func (f *natsFlags) config(name string, log *slog.Logger) events.ConnectConfig {
@@ -67,12 +69,12 @@ func (f *natsFlags) wrong(err error) error {
 	if !errors.As(err, &field) {
 		return &usageError{problem: fmt.Sprintf("NATS at %s refuses the connection (check the --nats flags): %v", f.redacted(), err)}
 	}
-	flag := "--nats-" + field.Field
+	flag := "--" + f.prefix + "nats-" + field.Field
 	switch field.Field {
 	case "url":
-		flag = "--nats"
+		flag = "--" + f.prefix + "nats"
 	case "inbox_prefix":
-		flag = "--nats-inbox"
+		flag = "--" + f.prefix + "nats-inbox"
 	}
 	text := strings.TrimPrefix(err.Error(), "connect to NATS: ")
 	return usagef(flag, "%s", strings.Replace(text, fmt.Sprintf("%v: %s: ", events.ErrInvalid, field.Field), "", 1))
