@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -226,8 +227,12 @@ func TestForeignRecordHoldsNobodyUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, u := range []issuer.User{ann, bob} {
-		if _, err := p.Publish(t.Context(), events.Revocation{Issuer: iss, Scope: events.Subject, Key: u.Sub, Gen: 50}); err != nil {
+	subjects := []string{ann.Sub}
+	for n := range 20 { // more than are written at once
+		subjects = append(subjects, fmt.Sprintf("nobody-%d", n))
+	}
+	for _, sub := range append(subjects, bob.Sub) {
+		if _, err := p.Publish(t.Context(), events.Revocation{Issuer: iss, Scope: events.Subject, Key: sub, Gen: 50}); err != nil {
 			t.Fatal(err)
 		}
 	}
