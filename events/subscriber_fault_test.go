@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/quash-auth/quash/events"
@@ -20,13 +21,7 @@ import (
 // afterwards.
 func TestPeerBug20_ServerKilledAndRestarted(t *testing.T) {
 	t.Parallel()
-	srv := natstest.StartProcess(t, t.TempDir(), 0)
-	nc, err := events.Connect(events.ConnectConfig{URL: srv.URL()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	ensure(t, nc)
+	srv, _ := killable(t, t.TempDir())
 	a, b := follow(t, srv.URL()), follow(t, srv.URL())
 	a.fresh(t)
 	b.fresh(t)
@@ -51,13 +46,7 @@ func TestPeerBug20_ServerKilledAndRestarted(t *testing.T) {
 // view ages meanwhile and heals.
 func TestServerFrozen(t *testing.T) {
 	t.Parallel()
-	srv := natstest.StartProcess(t, t.TempDir(), 0)
-	nc, err := events.Connect(events.ConnectConfig{URL: srv.URL()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	ensure(t, nc)
+	srv, _ := killable(t, t.TempDir())
 	f := follow(t, srv.URL())
 	f.fresh(t)
 	l := startLedger(t, srv.URL(), "k")
@@ -142,13 +131,7 @@ func TestLayoutThatPromisesLessIsNotFollowed(t *testing.T) {
 func TestStoreWiped(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	srv := natstest.StartProcess(t, dir, 0)
-	nc, err := events.Connect(events.ConnectConfig{URL: srv.URL()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	ensure(t, nc)
+	srv, nc := killable(t, dir)
 	f := follow(t, srv.URL())
 	f.fresh(t)
 	before := startLedger(t, srv.URL(), "before")
@@ -169,13 +152,7 @@ func TestStoreWiped(t *testing.T) {
 func TestStoreRestoredFromAnOlderCopy(t *testing.T) {
 	t.Parallel()
 	dir, copied := t.TempDir(), t.TempDir()
-	srv := natstest.StartProcess(t, dir, 0)
-	nc, err := events.Connect(events.ConnectConfig{URL: srv.URL()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	ensure(t, nc)
+	srv, _ := killable(t, dir)
 	f := follow(t, srv.URL())
 	f.fresh(t)
 	l := startLedger(t, srv.URL(), "k")
@@ -209,13 +186,7 @@ func TestStoreRestoredFromAnOlderCopy(t *testing.T) {
 func TestStreamOvertakesWhileTheNodeIsAway(t *testing.T) {
 	t.Parallel()
 	dir, copied := t.TempDir(), t.TempDir()
-	srv := natstest.StartProcess(t, dir, 0)
-	nc, err := events.Connect(events.ConnectConfig{URL: srv.URL()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	ensure(t, nc)
+	srv, nc := killable(t, dir)
 	line := startProxy(t, strings.TrimPrefix(srv.URL(), "nats://"))
 	f := follow(t, "nats://"+line.addr)
 	f.fresh(t)
@@ -294,16 +265,7 @@ func TestQuorumLost(t *testing.T) {
 	t.Parallel()
 	c := natstest.StartCluster(t, 3)
 	nc := c.Servers[0].Connect(t)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "a replicated stream", func() bool {
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		defer cancel()
-		_, err := events.EnsureStream(ctx, js, events.Layout{Replicas: 3})
-		return err == nil
-	})
+	replicated(t, nc)
 	f := follow(t, c.Servers[0].URL())
 	f.fresh(t)
 	l := startLedger(t, c.URL(), "k")
@@ -325,16 +287,7 @@ func TestLeaderChanges(t *testing.T) {
 	t.Parallel()
 	c := natstest.StartCluster(t, 3)
 	nc := c.Servers[0].Connect(t)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "a replicated stream", func() bool {
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		defer cancel()
-		_, err := events.EnsureStream(ctx, js, events.Layout{Replicas: 3})
-		return err == nil
-	})
+	replicated(t, nc)
 	a, b := follow(t, c.URL()), follow(t, c.URL())
 	a.fresh(t)
 	l := startLedger(t, c.URL(), "k")
@@ -346,6 +299,34 @@ func TestLeaderChanges(t *testing.T) {
 		s.Restart(t)
 	}
 	l.check(t, a, b)
+}
+
+// killable is a server in a process of its own, with the stream on it.
+func killable(t testing.TB, dir string) (*natstest.Process, *nats.Conn) {
+	t.Helper()
+	srv := natstest.StartProcess(t, dir, 0)
+	nc, err := events.Connect(events.ConnectConfig{URL: srv.URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	ensure(t, nc)
+	return srv, nc
+}
+
+// replicated makes the stream on three servers.
+func replicated(t testing.TB, nc *nats.Conn) {
+	t.Helper()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a replicated stream", func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		_, err := events.EnsureStream(ctx, js, events.Layout{Replicas: 3})
+		return err == nil
+	})
 }
 
 func wipe(t testing.TB, dir string) {
