@@ -10,6 +10,8 @@ import (
 
 // What the external tests may see of the follower's inner parts.
 
+const InboxSize = inboxSize
+
 type Tracker = tracker
 
 const (
@@ -50,12 +52,12 @@ func ReplyPosition(reply string) (seq, delivery uint64, at time.Time, pending ui
 
 // ReadAll reads deliveries up to head, as a catch-up from the start does, and
 // returns how many events were applied.
-func ReadAll(ctx context.Context, msgs jetstream.MessagesContext, head uint64) (int, error) {
+func ReadAll(ctx context.Context, msgs jetstream.MessagesContext, consumer string, head uint64) (int, error) {
 	n := 0
 	c := &catchUp{Subscriber: &Subscriber{silent: true}, progress: new(atomic.Uint64), apply: func(_ context.Context, batch []Event) error {
 		n += len(batch)
 		return nil
 	}}
-	err := c.drain(ctx, msgs, head, anchor{}, new(catchUpResult))
+	err := c.drain(ctx, msgs, consumer, head, anchor{}, new(catchUpResult))
 	return n, err
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -132,15 +130,15 @@ func (c *catchUp) read(ctx context.Context, stream jetstream.Stream, head uint64
 		return fmt.Errorf("read stream %s: %w", StreamName, err)
 	}
 	defer msgs.Stop()
-	return c.drain(ctx, msgs, head, from, r)
+	return c.drain(ctx, msgs, name, head, from, r)
 }
 
 // drain decodes on one goroutine and applies on another: either alone is
 // slower than what the server delivers.
-func (c *catchUp) drain(ctx context.Context, msgs jetstream.MessagesContext, head uint64, from anchor, r *catchUpResult) error {
+func (c *catchUp) drain(ctx context.Context, msgs jetstream.MessagesContext, consumer string, head uint64, from anchor, r *catchUpResult) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	d := decoder{catchUp: c, head: head, from: from, batches: make(chan []Event, 4), spare: make(chan []Event, 6)}
+	d := decoder{catchUp: c, consumer: consumer, head: head, from: from, batches: make(chan []Event, 4), spare: make(chan []Event, 6)}
 	applied := make(chan struct{})
 	go func() {
 		defer close(applied)
@@ -170,10 +168,11 @@ func (c *catchUp) drain(ctx context.Context, msgs jetstream.MessagesContext, hea
 // decoder turns deliveries into batches of events.
 type decoder struct {
 	*catchUp
-	head    uint64
-	from    anchor
-	batches chan []Event
-	spare   chan []Event
+	consumer string // whose deliveries these must be
+	head     uint64
+	from     anchor
+	batches  chan []Event
+	spare    chan []Event
 
 	reached anchor // everything up to it was handed over
 	anchor  anchor
@@ -192,6 +191,9 @@ func (d *decoder) run(ctx context.Context, msgs jetstream.MessagesContext) error
 		p, err := position(m.Reply())
 		if err != nil {
 			return err
+		}
+		if p.consumer != d.consumer {
+			return fmt.Errorf("read stream %s: a delivery of consumer %s came to the reader of %s", StreamName, p.consumer, d.consumer)
 		}
 		if p.delivery != delivery {
 			// The link broke and what was under way is lost: nothing is
@@ -262,39 +264,4 @@ func (d *decoder) next(ctx context.Context, msgs jetstream.MessagesContext, end 
 		return nil, fmt.Errorf("read stream %s: %w", StreamName, err)
 	}
 	return m, nil
-}
-
-// place is where a delivered message stands.
-type place struct {
-	seq      uint64 // in the stream
-	delivery uint64 // of this consumer, from 1
-	at       time.Time
-	pending  uint64 // still to come
-}
-
-// position reads it out of a delivery's reply subject:
-// $JS.ACK[.domain.account].stream.consumer.delivered.stream_seq.consumer_seq.time.pending[.token]
-func position(reply string) (place, error) {
-	const short, long = 9, 11
-	n := strings.Count(reply, ".") + 1
-	skip := 5
-	if n >= long {
-		skip = 7
-	} else if n != short {
-		return place{}, fmt.Errorf("read stream %s: a message came without its position (%q)", StreamName, reply)
-	}
-	rest := reply
-	for range skip {
-		_, rest, _ = strings.Cut(rest, ".")
-	}
-	var nums [4]uint64
-	var err error
-	for i := range nums {
-		var tok string
-		tok, rest, _ = strings.Cut(rest, ".")
-		if nums[i], err = strconv.ParseUint(tok, 10, 63); err != nil {
-			return place{}, fmt.Errorf("read stream %s: position %q: %w", StreamName, reply, err)
-		}
-	}
-	return place{seq: nums[0], delivery: nums[1], at: time.Unix(0, int64(nums[2])).UTC(), pending: nums[3]}, nil
 }

@@ -51,11 +51,16 @@ func TestReaderNoticesLostDeliveries(t *testing.T) {
 		return delivery{data: data, reply: fmt.Sprintf("$JS.ACK.QUASH.reader.1.%d.%d.%d.%d", seq, number, at.UnixNano(), pending)}
 	}
 	// Sequences may have holes (expired messages), deliveries may not.
-	n, err := events.ReadAll(t.Context(), &deliveries{msgs: []jetstream.Msg{msg(3, 1, 2), msg(7, 2, 1), msg(9, 3, 0)}}, 9)
+	n, err := events.ReadAll(t.Context(), &deliveries{msgs: []jetstream.Msg{msg(3, 1, 2), msg(7, 2, 1), msg(9, 3, 0)}}, "reader", 9)
 	if err != nil || n != 3 {
 		t.Errorf("a whole reading: %d applied, %v", n, err)
 	}
-	if _, err := events.ReadAll(t.Context(), &deliveries{msgs: []jetstream.Msg{msg(3, 1, 2), msg(9, 3, 0)}}, 9); err == nil {
+	if _, err := events.ReadAll(t.Context(), &deliveries{msgs: []jetstream.Msg{msg(3, 1, 2), msg(9, 3, 0)}}, "reader", 9); err == nil {
 		t.Error("a reading that lost a delivery counts as whole")
+	}
+	// The same bus user can direct a consumer of its own at our inbox, and let it
+	// deliver only the last message, as its first.
+	if _, err := events.ReadAll(t.Context(), &deliveries{msgs: []jetstream.Msg{msg(9, 1, 0)}}, "ours", 9); err == nil {
+		t.Error("deliveries of somebody else's consumer count as ours")
 	}
 }

@@ -131,6 +131,68 @@ func TestApplyFailureKeepsTheSequence(t *testing.T) {
 	}
 }
 
+// TestSlowApply: more statements arrive than a node can hold while its Apply
+// stands still. Memory is bounded: what does not fit is dropped, shows as a gap,
+// and is read from the stream. The view ages meanwhile and nothing is lost.
+func TestSlowApply(t *testing.T) {
+	t.Parallel()
+	srv := natstest.Start(t)
+	nc := srv.Connect(t)
+	ensure(t, nc)
+	st := &state{keys: make(map[string]uint64)}
+	gate := make(chan struct{})
+	entered := make(chan struct{}, 1)
+	conn, err := events.Connect(events.ConnectConfig{URL: srv.URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	s, err := events.NewSubscriber(events.SubscriberConfig{Conn: conn, BeaconInterval: 100 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- s.Run(ctx, func(ctx context.Context, batch []events.Event) error {
+			select {
+			case entered <- struct{}{}:
+			default:
+			}
+			<-gate
+			return st.apply(ctx, batch)
+		})
+	}()
+	eventually(t, "synced", func() bool { return s.Freshness(time.Now()).Synced })
+	p := publisher(t, nc)
+	publish(t, p, sessionRevocation("first"))
+	<-entered // Apply is at it and does not come back
+	const n = events.InboxSize + 4000
+	rs := make([]events.Revocation, n)
+	for i := range rs {
+		rs[i] = sessionRevocation(fmt.Sprintf("s%d", i))
+	}
+	if res, err := p.PublishAll(t.Context(), rs, nil); err != nil || len(res.Failed) > 0 {
+		t.Fatalf("PublishAll: %v, %d failed", err, len(res.Failed))
+	}
+	eventually(t, "the inbox is full", func() bool { return s.Status().Pending == events.InboxSize })
+	before := s.Freshness(time.Now())
+	eventually(t, "the view ages", func() bool { return s.Freshness(time.Now()).Staleness > before.Staleness+time.Second })
+	close(gate)
+	since := time.Now()
+	eventually(t, "fresh again", func() bool { return s.Freshness(time.Now()).AsOf.After(since) })
+	if got := len(st.copy()); got != n+1 {
+		t.Errorf("%d of %d statements applied; %+v", got, n+1, s.Status())
+	}
+	if s.Status().Gaps == 0 {
+		t.Error("nothing was dropped: the test lost its point")
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("Run: %v", err)
+	}
+}
+
 // TestServerStartsAfterTheNode: the node waits for a server, then for a stream,
 // and says what is missing.
 func TestServerStartsAfterTheNode(t *testing.T) {
