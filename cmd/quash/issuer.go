@@ -30,6 +30,7 @@ type issuerCmd struct {
 	Drain           time.Duration `default:"0s" help:"How long to answer 'not ready' before stopping (${default})."`
 	AllowHTTP       bool          `name:"insecure-http-issuer" help:"Allow an http:// issuer URL that is not on this machine: passwords and tokens then travel in clear unless something else protects them."`
 
+	loginFlags   `embed:""`
 	natsFlags    `embed:""`
 	recordsFlags `embed:""`
 	logFlags     `embed:""`
@@ -87,6 +88,9 @@ func (c *issuerCmd) check() error {
 	case c.KeysDir == "":
 		return usagef("--keys-dir", "is empty: name a directory")
 	}
+	if err := c.loginFlags.check(); err != nil {
+		return err
+	}
 	if err := checkReplicas(c.Replicas); err != nil {
 		return err
 	}
@@ -125,7 +129,7 @@ func (c *issuerCmd) Run(p *program) error {
 		conn.Close()
 		return err
 	}
-	role, err := newIssuerRole(conn, issuer.Config{
+	cfg := issuer.Config{
 		Issuer:          c.Issuer,
 		Records:         records,
 		AllowHTTP:       c.AllowHTTP,
@@ -139,7 +143,9 @@ func (c *issuerCmd) Run(p *program) error {
 		RefreshAbsolute: c.RefreshAbsolute,
 		ReuseGrace:      c.ReuseGrace,
 		Node:            c.Node,
-	}, users, log)
+	}
+	c.loginFlags.apply(&cfg)
+	role, err := newIssuerRole(conn, cfg, users, log)
 	if err != nil {
 		closeAll(listener)
 		return err

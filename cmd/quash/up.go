@@ -26,7 +26,8 @@ type upCmd struct {
 	DemoUser     *string       `placeholder:"NAME:PASSWORD" help:"First user (default: demo with a random password, kept in the data directory)."`
 	MaxStaleness time.Duration `default:"30s" help:"How old a node's view of the revocations may be, at least 2s (${default})."`
 
-	LogLevel string `default:"warn" enum:"debug,info,warn,error" help:"What to log on standard error: ${enum} (${default})."`
+	loginFlags `embed:""`
+	LogLevel   string `default:"warn" enum:"debug,info,warn,error" help:"What to log on standard error: ${enum} (${default})."`
 }
 
 // stack is everything quash up runs.
@@ -83,7 +84,7 @@ func (c *upCmd) build(log *slog.Logger, stderr io.Writer) (_ *stack, err error) 
 		}
 		user = &credential{name, password}
 	}
-	if err := checkStaleness(c.MaxStaleness); err != nil {
+	if err := errors.Join(checkStaleness(c.MaxStaleness), c.loginFlags.check()); err != nil {
 		return nil, err
 	}
 	s := &stack{}
@@ -104,7 +105,7 @@ func (c *upCmd) build(log *slog.Logger, stderr io.Writer) (_ *stack, err error) 
 	if s.creds, err = loadCredentials(s.data.join("demo-credentials"), user); err != nil {
 		return nil, err
 	}
-	if err = s.openIssuer(log, stderr); err != nil {
+	if err = s.openIssuer(&c.loginFlags, log, stderr); err != nil {
 		return nil, err
 	}
 	if s.creds.fresh {
@@ -128,19 +129,21 @@ func (c *upCmd) build(log *slog.Logger, stderr io.Writer) (_ *stack, err error) 
 
 // openIssuer opens the issuer against the embedded server and creates the stream
 // and the users.
-func (s *stack) openIssuer(log *slog.Logger, stderr io.Writer) error {
+func (s *stack) openIssuer(login *loginFlags, log *slog.Logger, stderr io.Writer) error {
 	conn, err := s.flags().connect("quash-issuer", log)
 	if err != nil {
 		return err
 	}
-	s.issuer, err = newIssuerRole(conn, issuer.Config{
+	cfg := issuer.Config{
 		Issuer:       s.issuerURL(),
 		AllowHTTP:    true, // only if the user asked for another interface than loopback
 		Audience:     []string{defaultAudience},
 		EnsureStream: true,
 		KeysDir:      s.data.join("keys"),
 		Node:         "issuer",
-	}, demoUsers(s.creds), log)
+	}
+	login.apply(&cfg)
+	s.issuer, err = newIssuerRole(conn, cfg, demoUsers(s.creds), log)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,38 @@
+package main
+
+import (
+	"time"
+
+	"github.com/quash-auth/quash/issuer"
+)
+
+// loginFlags say what a password costs, and how often one may be guessed.
+type loginFlags struct {
+	PasswordMemory  uint32        `default:"19456" placeholder:"KIB" help:"Memory of one password hash in KiB (${default})."`
+	PasswordPasses  uint32        `default:"2" placeholder:"N" help:"Passes of a password hash over its memory (${default})."`
+	PasswordWorkers int           `default:"0" placeholder:"N" help:"Password hashes computed at once; 0 is one for each CPU (${default})."`
+	LoginBurst      int           `default:"10" placeholder:"N" help:"Wrong passwords in a row that an account takes before it has to wait (${default})."`
+	LoginEvery      time.Duration `default:"5s" help:"How often one more attempt is granted after that (${default})."`
+}
+
+// check refuses what the issuer would take for "use the default".
+func (f *loginFlags) check() error {
+	switch {
+	case f.PasswordMemory < 8 || f.PasswordMemory > 4<<20:
+		return usagef("--password-memory", "%d is not between 8 and 4194304 KiB", f.PasswordMemory)
+	case f.PasswordPasses < 1 || f.PasswordPasses > 64:
+		return usagef("--password-passes", "%d is not between 1 and 64", f.PasswordPasses)
+	case f.PasswordWorkers < 0:
+		return usagef("--password-workers", "%d is negative", f.PasswordWorkers)
+	case f.LoginBurst < 1:
+		return usagef("--login-burst", "%d is below 1: nobody could log in", f.LoginBurst)
+	case f.LoginEvery < time.Millisecond:
+		return usagef("--login-every", "%v is below 1ms: guessing would not be slowed down", f.LoginEvery)
+	}
+	return nil
+}
+
+func (f *loginFlags) apply(c *issuer.Config) {
+	c.Argon2 = issuer.Argon2{Memory: f.PasswordMemory, Time: f.PasswordPasses}
+	c.PasswordWorkers, c.LoginBurst, c.LoginEvery = f.PasswordWorkers, f.LoginBurst, f.LoginEvery
+}
