@@ -293,7 +293,7 @@ func keyKind(key string) string {
 	switch key[0] {
 	case 'u', 'n':
 		return "user"
-	case 's':
+	case 's', 'x':
 		return "session"
 	case 'm':
 		return "mark"

@@ -91,7 +91,7 @@ func (i *Issuer) serveLogin(w http.ResponseWriter, r *http.Request) error {
 			return errInvalidClient
 		}
 	}
-	g, err := i.login(r.Context(), q.username, q.password, *client, i.cfg.ClientAddress(r))
+	g, err := i.login(r.Context(), q.username, q.password, *client, i.origin(r))
 	if err != nil {
 		return err
 	}

@@ -138,6 +138,19 @@ var (
 	CursorKey  = cursorKey
 )
 
+// IndexKey of a session.
+func IndexKey(sub, client, sid string) string { return index{sub, client, sid}.key() }
+
+// IndexKeys of living index records.
+func IndexKeys(ctx context.Context, i *Issuer) ([]string, error) {
+	var out []string
+	err := i.store.each(ctx, "x.>", func(r record) bool { out = append(out, r.key); return true })
+	return out, err
+}
+
+// CleanAgent is what is stored of a User-Agent.
+var CleanAgent = cleanAgent
+
 // Recode reads a record of the kind that its key tells and writes it again.
 func Recode(key string, value []byte) ([]byte, error) {
 	r := record{key: key, value: value, revision: 1}
@@ -156,6 +169,12 @@ func Recode(key string, value []byte) ([]byte, error) {
 		}
 		w, err := s.write(time.Unix(s.Auth, 0))
 		return w.value, err
+	case 'x':
+		x, err := decodeIndex(r)
+		if err != nil {
+			return nil, err
+		}
+		return encodeRecord(kindIndex, x.key(), struct{}{})
 	default:
 		u, err := decodeUser(r)
 		if err != nil {

@@ -22,10 +22,11 @@ const (
 	kindPointer = "pointer"
 	kindCursor  = "cursor"
 	kindTokens  = "tokens"
+	kindIndex   = "index"
 )
 
-// neverDeleted: the issuer deletes sessions and pointers only. A deleted mark would be an un-revocation.
-func neverDeleted(key string) bool { return key[0] != 's' && key[0] != 'p' }
+// neverDeleted: the issuer deletes sessions, their index records and pointers only. A deleted mark would be an un-revocation.
+func neverDeleted(key string) bool { return key[0] != 's' && key[0] != 'p' && key[0] != 'x' }
 
 // badRecord names the record; it is ErrRecord and ErrUnavailable.
 func badRecord(key string, why error) error {

@@ -19,20 +19,20 @@ type grant struct {
 }
 
 // login checks the password and starts a session. Errors: ErrCredentials, ErrDisabled, ErrThrottled, ErrUnavailable.
-func (i *Issuer) login(ctx context.Context, name, password string, client Client, address string) (*grant, error) {
+func (i *Issuer) login(ctx context.Context, name, password string, client Client, from origin) (*grant, error) {
 	if err := i.current(); err != nil {
 		return nil, err
 	}
 	account := foldName(name)
-	attempt, err := i.throttle.take(ctx, account, address)
+	attempt, err := i.throttle.take(ctx, account, from.address)
 	if err != nil {
 		return nil, err
 	}
-	g, err := i.start(ctx, name, password, client)
+	g, err := i.start(ctx, name, password, client, from)
 	if err != nil && !errors.Is(err, ErrDisabled) {
 		return nil, err
 	}
-	if err := i.throttle.give(ctx, attempt, account, address); err != nil && !errors.Is(err, ErrThrottled) {
+	if err := i.throttle.give(ctx, attempt, account, from.address); err != nil && !errors.Is(err, ErrThrottled) {
 		i.log.Warn("login attempt not given back", "error", err)
 	}
 	return g, err
@@ -41,7 +41,7 @@ func (i *Issuer) login(ctx context.Context, name, password string, client Client
 // start reads in an order that leaves no gap for a revocation, a disabling or a new password: first the marks, then the user,
 // and the marks again when the session is stored. Disabling writes the user first and the mark second, so whoever
 // misses the first sees the second.
-func (i *Issuer) start(ctx context.Context, name, password string, client Client) (*grant, error) {
+func (i *Issuer) start(ctx context.Context, name, password string, client Client, from origin) (*grant, error) {
 	checked := "" // the hash that the password matched: hashing again would tell nothing new and cost a lot
 	for range maxRounds {
 		issued := i.cfg.Now()
@@ -85,7 +85,8 @@ func (i *Issuer) start(ctx context.Context, name, password string, client Client
 		}
 		s, secret := newSession(issued, i.cfg.RefreshIdle, i.cfg.RefreshAbsolute)
 		s.Sub, s.Client, s.Gen, s.Scope = u.Sub, client.ID, m.subject.Gen, client.grant(u.Scopes)
-		if err := i.writeSession(ctx, s); err != nil {
+		s.Agent = from.agent
+		if err := i.createSession(ctx, s); err != nil {
 			return nil, err
 		}
 		if err := i.step("session"); err != nil {
@@ -95,7 +96,7 @@ func (i *Issuer) start(ctx context.Context, name, password string, client Client
 			return nil, err
 		}
 		if m.over(s) { // a revocation came between: this session is older than it
-			if _, err := i.store.put(ctx, write{key: sessionKey(s.sid), revision: s.revision}); err != nil {
+			if err := i.dropSession(ctx, s); err != nil {
 				return nil, err
 			}
 			continue

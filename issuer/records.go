@@ -13,7 +13,7 @@ func (i *Issuer) writeMark(ctx context.Context, m *mark, also ...write) error {
 
 // session reads a session; nil if there is none.
 func (i *Issuer) session(ctx context.Context, sid string) (*session, error) {
-	if b, err := strict64.DecodeString(sid); err != nil || len(b) != 16 || len(sid) != sidLen {
+	if !sidForm(sid) {
 		return nil, nil
 	}
 	rec, err := i.store.get(ctx, sessionKey(sid))

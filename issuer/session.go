@@ -35,7 +35,8 @@ type session struct {
 	Prev    []byte `json:"prev,omitempty"` // hash of the one before
 	Salt    []byte `json:"salt,omitempty"` // from Prev's secret and this the current secret can be computed again
 	Rotated int64  `json:"rotated,omitempty"`
-	Count   uint64 `json:"count"` // of rotations
+	Count   uint64 `json:"count"`           // of rotations
+	Agent   string `json:"agent,omitempty"` // User-Agent at the login, for the user's list of her sessions
 
 	State    state           `json:"state"`
 	Intent   json.RawMessage `json:"intent,omitempty"` // the statement that must be published
@@ -55,7 +56,7 @@ func decodeSession(r record) (*session, error) {
 		field{"sub", &s.Sub, !opt}, field{"client", &s.Client, !opt}, field{"scope", &s.Scope, opt}, field{"gen", &s.Gen, !opt},
 		field{"auth", &s.Auth, !opt}, field{"idle", &s.Idle, !opt}, field{"end", &s.End, !opt},
 		field{"tag", &s.Tag, !opt}, field{"cur", &s.Current, !opt}, field{"prev", &s.Prev, opt}, field{"salt", &s.Salt, opt},
-		field{"rotated", &s.Rotated, opt}, field{"count", &s.Count, !opt},
+		field{"rotated", &s.Rotated, opt}, field{"count", &s.Count, !opt}, field{"agent", &s.Agent, opt},
 		field{"state", &s.State, !opt}, field{"intent", &s.Intent, opt}, field{"ended", &s.Ended, opt}, field{"seq", &s.Sequence, opt})
 	if err != nil {
 		return nil, err
@@ -69,6 +70,8 @@ func decodeSession(r record) (*session, error) {
 		err = errors.New("cur: is no hash")
 	case s.Gen == 0:
 		err = errors.New("gen: is 0")
+	case s.Agent != cleanAgent(s.Agent):
+		err = errors.New("agent: is too long or not printable")
 	}
 	if err != nil {
 		return nil, badRecord(r.key, err)
@@ -76,14 +79,13 @@ func decodeSession(r record) (*session, error) {
 	return s, nil
 }
 
-// write is the record's next version; it leaves the bucket some time after nobody can use it.
+// write is the record's next version.
 func (s *session) write(now time.Time) (write, error) {
 	value, err := encodeRecord(kindSession, sessionKey(s.sid), s)
 	if err != nil {
 		return write{}, err
 	}
-	life := time.Unix(s.End, 0).Sub(now) + 24*time.Hour
-	return write{key: sessionKey(s.sid), value: value, revision: s.revision, life: max(life, 24*time.Hour)}, nil
+	return write{key: sessionKey(s.sid), value: value, revision: s.revision, life: s.life(now)}, nil
 }
 
 func (s *session) expired(now time.Time) bool {
@@ -163,18 +165,16 @@ func (s *session) refreshToken(secret []byte) string {
 
 var strict64 = base64.RawURLEncoding.Strict()
 
-const sidLen = 22 // 16 bytes in base64url
-
 // parseRefreshToken checks the form only.
 func parseRefreshToken(raw string) (sid string, secret []byte, ok bool) {
 	sid, text, ok := strings.Cut(raw, ".")
-	if !ok || len(sid) != sidLen || len(text) != (secretBytes+tagBytes)*4/3 {
+	if !ok || len(text) != (secretBytes+tagBytes)*4/3 {
 		return "", nil, false
 	}
 	if strings.ContainsAny(text, "\r\n") { // the decoder would skip them
 		return "", nil, false
 	}
-	if b, err := strict64.DecodeString(sid); err != nil || len(b) != 16 {
+	if !sidForm(sid) {
 		return "", nil, false
 	}
 	secret, err := strict64.DecodeString(text)
