@@ -22,7 +22,7 @@ type demoCmd struct {
 // demo is one run: each step does something real, compares it with what is
 // claimed, and leaves behind what the next one needs.
 type demo struct {
-	world  *world
+	world  *demoWorld
 	client *client
 	report demoReport
 
@@ -58,7 +58,7 @@ func (c *demoCmd) Run(p *program) (err error) {
 	if err != nil {
 		return fmt.Errorf("making a temporary directory: %w", err)
 	}
-	w := newWorld(dir, c.Nodes, c.MaxStaleness, p.logger(c.LogLevel))
+	w := newDemoWorld(dir, c.Nodes, c.MaxStaleness, p.logger(c.LogLevel))
 	defer func() {
 		w.close()
 		if gone := os.RemoveAll(dir); err == nil && gone != nil {

@@ -12,9 +12,9 @@ import (
 	"github.com/quash-auth/quash/issuer"
 )
 
-// world is what the demo runs: everything real, on free ports of 127.0.0.1, in a
+// demoWorld is what the demo runs: everything real, on free ports of 127.0.0.1, in a
 // temporary directory.
-type world struct {
+type demoWorld struct {
 	dir          string
 	size         int
 	maxStaleness time.Duration
@@ -30,7 +30,7 @@ type world struct {
 
 // member is one API node that can be stopped and rebuilt on its address.
 type member struct {
-	world   *world
+	world   *demoWorld
 	name    string
 	address string
 	node    *apiNode
@@ -38,11 +38,11 @@ type member struct {
 	follow  *task
 }
 
-func newWorld(dir string, nodes int, maxStaleness time.Duration, log *slog.Logger) *world {
-	return &world{dir: dir, size: nodes, maxStaleness: maxStaleness, log: log}
+func newDemoWorld(dir string, nodes int, maxStaleness time.Duration, log *slog.Logger) *demoWorld {
+	return &demoWorld{dir: dir, size: nodes, maxStaleness: maxStaleness, log: log}
 }
 
-func (w *world) open(ctx context.Context) error {
+func (w *demoWorld) open(ctx context.Context) error {
 	var err error
 	if w.nats, err = startNATS("NATS", "127.0.0.1:0", filepath.Join(w.dir, "nats"), w.log); err != nil {
 		return err
@@ -112,7 +112,7 @@ func (m *member) stop() error {
 
 func (m *member) url() string { return "http://" + m.address + "/secure" }
 
-func (w *world) waitReady(ctx context.Context) error {
+func (w *demoWorld) waitReady(ctx context.Context) error {
 	return poll(ctx, func() error {
 		errs := []error{w.issuer.ready()}
 		for _, m := range w.members {
@@ -139,12 +139,12 @@ func poll(ctx context.Context, ask func() error) error {
 	}
 }
 
-func (w *world) issuerURL() string { return "http://" + w.listen.Addr().String() }
+func (w *demoWorld) issuerURL() string { return "http://" + w.listen.Addr().String() }
 
-func (w *world) flags() *natsFlags { return &natsFlags{NATS: w.nats.url()} }
+func (w *demoWorld) flags() *natsFlags { return &natsFlags{NATS: w.nats.url()} }
 
 // restartNATS starts a new server on the port and the store of the stopped one.
-func (w *world) restartNATS() error {
+func (w *demoWorld) restartNATS() error {
 	next, err := startNATS("NATS", w.nats.addr, filepath.Join(w.dir, "nats"), w.log)
 	if err != nil {
 		return err
@@ -154,7 +154,7 @@ func (w *world) restartNATS() error {
 }
 
 // close ends everything in order: nodes, issuer, NATS.
-func (w *world) close() {
+func (w *demoWorld) close() {
 	for _, m := range w.members {
 		_ = m.stop() // the demo is over; its verdict stands
 	}

@@ -155,28 +155,31 @@ func cmdPaste(ts *testscript.TestScript, _ bool, args []string) {
 func waitStatus(url, token string, want int) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	return poll(ctx, func() error {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-		if err != nil {
-			return err
-		}
-		if token != "" {
-			req.Header.Set("Authorization", "Bearer "+token)
-		}
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			return err
-		}
-		defer resp.Body.Close()
-		body, err := io.ReadAll(resp.Body)
-		if err != nil {
-			return err
-		}
-		if resp.StatusCode != want {
-			return fmt.Errorf("%s answered %d instead of %d: %s", url, resp.StatusCode, want, body)
-		}
-		return nil
-	})
+	return poll(ctx, func() error { return askStatus(ctx, url, token, want) })
+}
+
+// askStatus asks once.
+func askStatus(ctx context.Context, url, token string, want int) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != want {
+		return fmt.Errorf("%s answered %d instead of %d: %s", url, resp.StatusCode, want, body)
+	}
+	return nil
 }
 
 // quashCommand is this test binary under the name quash.
