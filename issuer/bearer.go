@@ -20,6 +20,9 @@ func (i *Issuer) verify(raw string) (accessClaims, error) {
 	if err != nil {
 		return accessClaims{}, err
 	}
+	if _, ok := i.usable(c.Client); !ok {
+		return accessClaims{}, fmt.Errorf("%w: client", ErrToken)
+	}
 	if err := i.current(); err != nil {
 		return accessClaims{}, err
 	}

@@ -5,22 +5,56 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"fmt"
+	"net/url"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Client is an application that may use the issuer (RFC 6749 §2).
 type Client struct {
 	// ID is the client_id: 1 to 128 printable ASCII characters.
 	ID string
+	// Name is what people are shown: up to 128 bytes of UTF-8 without control characters; empty: ID.
+	Name string
+	// Disabled clients may neither get tokens nor use those they have.
+	Disabled bool
 	// Public clients cannot keep a secret and have none.
 	Public bool
 	// SecretHash of a confidential client, from HashSecret.
 	SecretHash string
 	// Audience of its access tokens; empty: Config.Audience.
 	Audience []string
-	// Scopes it may get, of those that the user has; empty: all that the user has.
+	// Scopes it may get, of those that the user has; empty: all that the user has. For itself (GrantClientCredentials) it gets
+	// no others, so with none listed none.
 	Scopes []string
+	// Grants it may use, each one of the Grant constants; empty: GrantLogin and GrantRefresh.
+	Grants []string
+	// RedirectURIs of GrantAuthorizationCode, compared exactly (RFC 9700 §2.1), but for the port of a loopback address (RFC 8252 §7.3).
+	RedirectURIs []string
+	// Introspects are the audiences whose tokens it may ask about (RFC 7662 §2.1) and exchange; of its own tokens it always may.
+	Introspects []string
+}
+
+// What a client may be allowed to do, in Client.Grants: the grant types, and POST /login.
+const (
+	GrantLogin             = "password_login"
+	GrantRefresh           = "refresh_token"
+	GrantAuthorizationCode = "authorization_code"
+	GrantClientCredentials = "client_credentials"
+	GrantTokenExchange     = "urn:ietf:params:oauth:grant-type:token-exchange"
+)
+
+var grants = []string{GrantLogin, GrantRefresh, GrantAuthorizationCode, GrantClientCredentials, GrantTokenExchange}
+
+// may reports whether the client may use a grant.
+func (c Client) may(grant string) bool {
+	if len(c.Grants) == 0 {
+		return grant == GrantLogin || grant == GrantRefresh
+	}
+	return slices.Contains(c.Grants, grant)
 }
 
 func (c Client) problem() string {
@@ -43,7 +77,60 @@ func (c Client) problem() string {
 			return "Scopes has a member that is not a scope token (RFC 6749 §3.3)"
 		}
 	}
+	if len(c.Name) > 128 || !utf8.ValidString(c.Name) || strings.ContainsFunc(c.Name, unicode.IsControl) {
+		return "Name must be up to 128 bytes of UTF-8 without control characters"
+	}
+	return c.grantsProblem()
+}
+
+func (c Client) grantsProblem() string {
+	for n, g := range c.Grants {
+		if !slices.Contains(grants, g) {
+			return fmt.Sprintf("Grants has an unknown member %.64q, there are %s", g, strings.Join(grants, ", "))
+		}
+		if slices.Contains(c.Grants[:n], g) {
+			return "Grants repeats " + g
+		}
+		if c.Public && (g == GrantClientCredentials || g == GrantTokenExchange) {
+			return "is public and Grants has " + g + ", which is for clients with a secret (RFC 6749 §4.4)"
+		}
+	}
+	switch {
+	case c.Public && len(c.Introspects) > 0:
+		return "is public and has Introspects, which is for clients with a secret (RFC 7662 §2.1)"
+	case slices.Contains(c.Introspects, ""):
+		return "Introspects has an empty member"
+	case c.may(GrantAuthorizationCode) && len(c.RedirectURIs) == 0:
+		return "Grants has " + GrantAuthorizationCode + " and RedirectURIs is empty"
+	}
+	for _, u := range c.RedirectURIs {
+		if problem := redirectProblem(u); problem != "" {
+			return fmt.Sprintf("RedirectURIs: %.128q %s", u, problem)
+		}
+	}
 	return ""
+}
+
+// redirectProblem admits https, http on a loopback host, and private-use schemes, which have a dot (RFC 8252 §7.1).
+func redirectProblem(text string) string {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || !u.IsAbs() || len(text) > 2048 || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' || r == '\\' }):
+		return "is not an absolute URI"
+	case strings.Contains(text, "#"):
+		return "has a fragment (RFC 6749 §3.1.2)"
+	case strings.Contains(text, "*"):
+		return "has a wildcard: it is compared exactly (RFC 9700 §2.1)"
+	case u.User != nil:
+		return "has user information"
+	case u.Scheme == "https" && u.Hostname() != "", u.Scheme == "http" && loopback(u.Hostname()):
+		return ""
+	case u.Scheme == "http":
+		return "is http on a host that is not loopback"
+	case u.Scheme != "https" && strings.Contains(u.Scheme, "."):
+		return ""
+	}
+	return "is neither https nor a private-use scheme with a dot, such as com.example.app:/callback"
 }
 
 // NewSecret returns a random client secret of 256 bits.
@@ -83,15 +170,6 @@ func (c Client) grant(user []string) []string {
 		return slices.Clone(user)
 	}
 	return slices.DeleteFunc(slices.Clone(user), func(s string) bool { return !slices.Contains(c.Scopes, s) })
-}
-
-func (i *Issuer) client(id string) (Client, bool) {
-	for _, c := range i.cfg.Clients {
-		if c.ID == id {
-			return c, true
-		}
-	}
-	return Client{}, false
 }
 
 func (i *Issuer) audience(c Client) []string {

@@ -15,7 +15,7 @@ type tokenAnswer struct {
 	AccessToken  string `json:"access_token"`
 	TokenType    string `json:"token_type"`
 	ExpiresIn    int64  `json:"expires_in"`
-	RefreshToken string `json:"refresh_token"`
+	RefreshToken string `json:"refresh_token,omitempty"`
 	Scope        string `json:"scope,omitempty"`
 	Session      string `json:"sid"`
 	SessionEnds  int64  `json:"session_expires_in"` // seconds, whatever the client does
@@ -87,9 +87,14 @@ func (i *Issuer) serveLogin(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if client == nil {
-		if client = &i.cfg.Clients[0]; !client.Public {
+		c, ok := i.defaultClient()
+		if !ok {
 			return errInvalidClient
 		}
+		client = &c
+	}
+	if !client.may(GrantLogin) {
+		return errGrantNotAllowed
 	}
 	g, err := i.login(r.Context(), q.username, q.password, *client, i.origin(r))
 	if err != nil {

@@ -65,6 +65,9 @@ func LoadKeys(dir, alg string, delay time.Duration, now func() time.Time) (signe
 	return s.kid, len(k.keys), err
 }
 
+// ClientProblem is what is wrong with a client.
+func ClientProblem(c Client) string { return c.problem() }
+
 // KVUsers is the built-in store.
 func KVUsers(i *Issuer) Users { return kvUsers{i.store} }
 

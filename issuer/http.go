@@ -235,6 +235,9 @@ func parseForm(body string) (map[string]string, error) {
 var errInvalidClient = &fault{status: http.StatusUnauthorized, code: "invalid_client", description: "client authentication failed",
 	challenge: `Basic realm="quash"`}
 
+// errGrantNotAllowed is RFC 6749 §5.2's "not authorized to use this authorization grant type".
+var errGrantNotAllowed = &fault{status: http.StatusBadRequest, code: "unauthorized_client", description: "the client may not use this grant"}
+
 // authenticate finds the client of a request (RFC 6749 §2.3): HTTP Basic, or client_id alone for public ones. nil: the request
 // names none.
 func (i *Issuer) authenticate(r *http.Request, id, secret string) (*Client, error) {
@@ -249,7 +252,7 @@ func (i *Issuer) authenticate(r *http.Request, id, secret string) (*Client, erro
 		if id == "" {
 			return nil, nil
 		}
-		c, ok := i.client(id)
+		c, ok := i.usable(id)
 		if !ok || !c.Public {
 			return nil, errInvalidClient
 		}
@@ -270,7 +273,7 @@ func (i *Issuer) authenticate(r *http.Request, id, secret string) (*Client, erro
 	if id != "" && id != user {
 		return nil, badRequest("two different client identifiers in one request")
 	}
-	c, ok := i.client(user)
+	c, ok := i.usable(user)
 	if !ok || c.Public && pass != "" || !c.Public && !c.secretMatches(pass) {
 		return nil, errInvalidClient
 	}

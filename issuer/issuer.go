@@ -25,6 +25,7 @@ type Issuer struct {
 	store     *bucket
 	users     Users
 	keys      *keyring
+	clients   atomic.Pointer[registry]
 	passwords *passwords
 	throttle  *throttle
 	publisher *events.Publisher
@@ -65,6 +66,7 @@ func New(ctx context.Context, c Config) (*Issuer, error) {
 	}
 	i := &Issuer{cfg: c, log: c.Logger, retention: layout.Retention, started: c.Now(), backlog: newBacklog(), users: c.Users,
 		passwords: newPasswords(c.Argon2, c.PasswordWorkers)}
+	i.clients.Store(newRegistry(c.Clients))
 	if c.Retention != (events.Retention{}) {
 		i.retention = c.Retention
 	}

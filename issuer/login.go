@@ -152,5 +152,9 @@ func (i *Issuer) grant(s *session, secret []byte, scope []string, issued time.Ti
 	if err != nil {
 		return nil, err
 	}
-	return &grant{s, access, life, s.refreshToken(secret), scope}, nil
+	g := &grant{session: s, access: access, life: life, scope: scope}
+	if c, ok := i.usable(s.Client); ok && c.may(GrantRefresh) {
+		g.refresh = s.refreshToken(secret)
+	}
+	return g, nil
 }

@@ -29,6 +29,9 @@ func (i *Issuer) refresh(ctx context.Context, raw string, client *Client, want s
 		if s == nil || s.State != live || s.expired(issued) || !s.madeHere(secret) || !i.mayUse(s, client) {
 			return nil, ErrGrant
 		}
+		if c, _ := i.client(s.Client); !c.may(GrantRefresh) {
+			return nil, errGrantNotAllowed
+		}
 		again := false // the same successor once more
 		if !same(s.Current, secret) {
 			if again = i.mayRepeat(s, secret, issued); !again {
@@ -110,7 +113,7 @@ func (i *Issuer) mayUse(s *session, client *Client) bool {
 	if client != nil {
 		return client.ID == s.Client
 	}
-	c, ok := i.client(s.Client)
+	c, ok := i.usable(s.Client)
 	return ok && c.Public
 }
 
@@ -164,7 +167,7 @@ func (i *Issuer) stillGranted(ctx context.Context, s *session, asked []string) (
 	if covered {
 		return nil, ErrGrant
 	}
-	client, ok := i.client(s.Client)
+	client, ok := i.usable(s.Client)
 	if !ok {
 		return nil, ErrGrant
 	}

@@ -12,7 +12,7 @@ import (
 
 // User is an account.
 type User struct {
-	// Sub is the subject in tokens: random, never reused, never changed.
+	// Sub is the subject in tokens: random, never reused, never changed. It must not begin with "client:".
 	Sub string
 	// Name to log in with: 1 to 256 bytes of UTF-8 without control characters and without space at its ends. Two names
 	// that differ in case only are the same name.
@@ -50,6 +50,9 @@ func (u User) validate() error {
 	bad := func(field, problem string) error { return fmt.Errorf("%w: %s: %s", ErrUser, field, problem) }
 	if !printable(u.Sub, 256) {
 		return bad("Sub", "must be 1 to 256 printable ASCII characters")
+	}
+	if strings.HasPrefix(u.Sub, clientSubject) {
+		return bad("Sub", "begins with "+clientSubject+", as the subjects of clients do")
 	}
 	if p := nameProblem(u.Name); p != "" {
 		return bad("Name", p)
