@@ -80,6 +80,7 @@ func (d *Denylist) put(s *Statement) bool {
 	if m.refused {
 		return false
 	}
+	d.sums.move(s, m)
 	if m.inserted {
 		d.counters.applied.Add(1)
 	} else {

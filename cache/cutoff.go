@@ -43,6 +43,8 @@ type pin struct {
 	before    atomic.Int64
 	gen       atomic.Uint64
 	genBefore atomic.Int64
+
+	mark uint64 // the digest's; only touched with the shard locked
 }
 
 func (p *pin) load() cutoff {

@@ -53,6 +53,7 @@ type Denylist struct {
 	applying atomic.Bool // a batch is in the index and not yet all in details
 	mu       sync.Mutex  // one writer; guards the notes and details' writing half
 	notes    []note
+	sums     sums
 	sweeping sync.Mutex // one sweep at a time; never taken together with mu
 
 	counters counters

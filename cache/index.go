@@ -38,6 +38,7 @@ type merged struct {
 	inserted bool
 	refused  bool   // a new key, and no room
 	until    uint32 // of the entry now
+	was, is  ending // what its digest is made of, before and now
 	raised   [parts]bool
 	equal    [parts]bool
 }
@@ -67,23 +68,28 @@ func (ix *index) put(h uint64, second, until uint32, c cutoff, room bool) merged
 	}
 	sh.earliest = min(sh.earliest, until)
 	ix.count.Add(1)
-	t.insert(h, pack(second, until), c)
-	return merged{inserted: true, until: until}
+	is := ending{until, c.mark()}
+	t.insert(h, pack(second, until), c, is.mark)
+	return merged{inserted: true, until: until, is: is}
 }
 
 // join raises the maxima of an entry. The caller holds the shard.
 func (ix *index) join(t *table, i int, until uint32, c cutoff) merged {
 	meta := t.slots[i].meta.Load()
-	m := merged{until: uint32(meta)}
+	m := merged{until: uint32(meta), was: ending{until: uint32(meta)}}
 	if until > m.until {
 		m.until = until
 		t.slots[i].meta.Store(meta&^uint64(untilMax) | uint64(until))
 	}
 	if t.pins == nil {
 		m.equal[partWhole] = true
+		m.is = ending{until: m.until}
 		return m
 	}
 	p := &t.pins[i]
+	m.was.mark = p.mark
+	m.is = m.was.join(until, c.mark())
+	p.mark = m.is.mark
 	old := p.load()
 	m.equal = [parts]bool{
 		partBefore:    c.before != none && c.before == old.before,

@@ -47,6 +47,7 @@ func (d *Denylist) sweepStep(n int, all bool) int {
 	}
 	if n == 0 {
 		d.details.sweep(limit)
+		d.sums.forget(limit)
 	}
 	d.counters.expired.Add(uint64(removed))
 	return removed

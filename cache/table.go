@@ -54,7 +54,7 @@ func newTable(n int, pinned bool) *table {
 func (t *table) full() bool { return (t.used+1)*4 > len(t.slots)*3 }
 
 func (t *table) bytes() int64 {
-	return int64(len(t.words)*8 + len(t.slots)*16 + len(t.pins)*24)
+	return int64(len(t.words)*8 + len(t.slots)*16 + len(t.pins)*32)
 }
 
 // home is the group where the search for a hash begins, from its lower half.
@@ -132,7 +132,7 @@ func (t *table) has(h uint64) bool {
 // insert adds an entry that is not there. The caller holds the shard and has made room.
 // The tag is published last: whoever sees it sees the rest, and whoever needs to go on to
 // it has been told to.
-func (t *table) insert(h, meta uint64, c cutoff) {
+func (t *table) insert(h, meta uint64, c cutoff, mark uint64) {
 	for g := t.home(h); ; g = t.after(g) {
 		w := t.words[g].Load()
 		free := freeTags(w)
@@ -144,6 +144,7 @@ func (t *table) insert(h, meta uint64, c cutoff) {
 		i := g*groupSize + at
 		if t.pins != nil {
 			t.pins[i].store(c)
+			t.pins[i].mark = mark
 		}
 		t.slots[i].meta.Store(meta)
 		t.slots[i].hash.Store(h)
@@ -175,11 +176,11 @@ func (t *table) rebuild(n int, limit int64) *table {
 		if expired(meta, limit) {
 			return
 		}
-		c := cutoff{before: none, genBefore: none}
+		c, mark := cutoff{before: none, genBefore: none}, uint64(0)
 		if t.pins != nil {
-			c = t.pins[i].load()
+			c, mark = t.pins[i].load(), t.pins[i].mark
 		}
-		next.insert(h, meta, c)
+		next.insert(h, meta, c, mark)
 	})
 	return next
 }

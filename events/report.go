@@ -2,6 +2,8 @@ package events
 
 import (
 	"encoding/json"
+	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -21,6 +23,16 @@ type Report struct {
 	Uptime       time.Duration
 	Issuers      []string // iss of the tokens it judges
 	Error        string   // why it is not ready, for people
+	// Digest names the set of statements it holds that live at DigestFrom or longer. Two nodes with the same Sequence and
+	// DigestFrom have the same Digest, or one of them lost something. Zero DigestFrom: the node does not say.
+	Digest     uint64
+	DigestFrom time.Time
+}
+
+// Disagree reports whether two nodes that have applied the same part of the stream hold different statements. A statement that is
+// being applied may be in the digest and not yet in the sequence: ask again before you believe it.
+func (r Report) Disagree(o Report) bool {
+	return r.Synced && o.Synced && r.Sequence == o.Sequence && !r.DigestFrom.IsZero() && r.DigestFrom.Equal(o.DigestFrom) && r.Digest != o.Digest
 }
 
 // reportJSON is the wire form: durations in milliseconds.
@@ -39,6 +51,8 @@ type reportJSON struct {
 	Uptime       float64    `json:"uptime_ms"`
 	Issuers      []string   `json:"issuers,omitempty"`
 	Error        string     `json:"error,omitempty"`
+	Digest       string     `json:"digest,omitempty"` // 16 hexadecimal digits: JSON numbers are too small
+	DigestFrom   *time.Time `json:"digest_from,omitempty"`
 }
 
 func (r Report) wire() reportJSON {
@@ -51,6 +65,10 @@ func (r Report) wire() reportJSON {
 		asOf := r.AsOf.UTC()
 		w.AsOf = &asOf
 	}
+	if !r.DigestFrom.IsZero() {
+		from := r.DigestFrom.UTC()
+		w.Digest, w.DigestFrom = fmt.Sprintf("%016x", r.Digest), &from
+	}
 	return w
 }
 
@@ -62,6 +80,9 @@ func (w reportJSON) report() Report {
 	}
 	if w.AsOf != nil {
 		r.AsOf = w.AsOf.UTC()
+	}
+	if d, err := strconv.ParseUint(w.Digest, 16, 64); err == nil && w.DigestFrom != nil {
+		r.Digest, r.DigestFrom = d, w.DigestFrom.UTC()
 	}
 	return r
 }

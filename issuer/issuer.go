@@ -225,6 +225,10 @@ func (i *Issuer) Report() events.Report {
 		Entries: int(i.deny.Stats().Entries), Synced: f.Synced, Ready: ready == nil, Uptime: now.Sub(i.started),
 		MaxStaleness: i.cfg.MaxStaleness, OnStale: "deny", Issuers: []string{i.cfg.Issuer},
 	}
+	if f.Synced {
+		digest := i.deny.Digest(f.AsOf)
+		r.Digest, r.DigestFrom = digest.Sum, digest.From
+	}
 	if ready != nil {
 		r.Error = ready.Error()
 	}

@@ -151,6 +151,10 @@ func (v *Verifier) Report() events.Report {
 		Entries:      v.deny.Stats().Entries,
 		MaxStaleness: v.rule.MaxStaleness, OnStale: v.rule.OnStale.String(),
 	}
+	if seen.Synced {
+		digest := v.deny.Digest(seen.AsOf)
+		r.Digest, r.DigestFrom = digest.Sum, digest.From
+	}
 	for _, i := range v.order {
 		r.Issuers = append(r.Issuers, i.name)
 	}

@@ -39,9 +39,16 @@ func (c *statusCmd) Run(p *program) error {
 	}
 	defer conn.Close()
 	ctx, refusal := c.permitted(ctx, conn)
-	answers, err := events.AskFleet(ctx, conn, events.Question{Quiet: c.Quiet})
-	if err = refusal(err); err != nil {
-		return fmt.Errorf("asking the fleet: %w", err)
+	var answers []events.Answer
+	// A statement that is being applied is in the digest before it is in the sequence: only what stays is a disagreement.
+	for range 5 {
+		answers, err = events.AskFleet(ctx, conn, events.Question{Quiet: c.Quiet})
+		if err = refusal(err); err != nil {
+			return fmt.Errorf("asking the fleet: %w", err)
+		}
+		if disagreement(answers) == nil {
+			break
+		}
 	}
 	slices.SortFunc(answers, func(a, b events.Answer) int {
 		return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.Node, b.Node))
@@ -55,7 +62,23 @@ func (c *statusCmd) Run(p *program) error {
 	if len(answers) == 0 {
 		return errors.New("no node answered: are issuers and API nodes running, on this NATS?")
 	}
-	return printStatus(p, answers)
+	if err := printStatus(p, answers); err != nil {
+		return err
+	}
+	return disagreement(answers)
+}
+
+// disagreement is an error if nodes that have applied the same part of the stream hold different statements.
+func disagreement(answers []events.Answer) error {
+	for n, a := range answers {
+		for _, b := range answers[:n] {
+			if a.Disagree(b.Report) {
+				return fmt.Errorf("%s and %s have applied the same sequence and hold different statements: restart the one whose digest differs from the others' (quash status --json), and keep its log",
+					printable(b.Node), printable(a.Node))
+			}
+		}
+	}
+	return nil
 }
 
 func printStatus(p *program, answers []events.Answer) error {

@@ -32,7 +32,7 @@ var house = map[string]room{
 
 	"events": {floor: 1, ours: []string{"internal/strictjson"}, outside: []string{natsGo, nuid},
 		why: "the wire contract; business systems embed it to publish, so it brings the NATS client and nothing else"},
-	"cache": {floor: 1, outside: []string{ristretto},
+	"cache": {floor: 1, outside: []string{ristretto, xxhash},
 		why: "what a node remembers; knows neither NATS nor JWT, so that it can be fuzzed and measured alone"},
 
 	"verifier": {floor: 2, ours: []string{"events", "cache", "internal/strictjson"}, outside: []string{natsGo, goJWT, goJOSE, xTime, xSync},
@@ -63,6 +63,7 @@ const (
 	nkeys      = "github.com/nats-io/nkeys"
 	nuid       = "github.com/nats-io/nuid" // nats.go brings it
 	ristretto  = "github.com/dgraph-io/ristretto/v2"
+	xxhash     = "github.com/cespare/xxhash/v2" // ristretto brings it
 	goJWT      = "github.com/golang-jwt/jwt/v5"
 	goJOSE     = "github.com/go-jose/go-jose/v4"
 	kong       = "github.com/alecthomas/kong"
