@@ -42,8 +42,8 @@ func decodeIndex(r record) (index, error) {
 
 func (s *session) index() index { return index{s.Sub, s.Client, s.sid} }
 
-// createSession stores a new session and its index record, both or none. Every session begins here.
-func (i *Issuer) createSession(ctx context.Context, s *session) error {
+// createSession stores a new session, its index record and what else belongs to it, all or none. Every session begins here.
+func (i *Issuer) createSession(ctx context.Context, s *session, also ...write) error {
 	w, err := s.write(i.cfg.Now())
 	if err != nil {
 		return err
@@ -53,7 +53,7 @@ func (i *Issuer) createSession(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
-	s.revision, err = i.store.commit(ctx, w, write{key: key, value: value, life: w.life})
+	s.revision, err = i.store.commit(ctx, append([]write{w, {key: key, value: value, life: w.life}}, also...)...)
 	return err
 }
 

@@ -19,72 +19,47 @@ type grant struct {
 }
 
 // login checks the password and starts a session. Errors: ErrCredentials, ErrDisabled, ErrThrottled, ErrUnavailable.
-func (i *Issuer) login(ctx context.Context, name, password string, client Client, from origin) (*grant, error) {
-	if err := i.current(); err != nil {
-		return nil, err
-	}
-	account := foldName(name)
-	attempt, err := i.throttle.take(ctx, account, from.address)
-	if err != nil {
-		return nil, err
-	}
-	g, err := i.start(ctx, name, password, client, from)
-	if err != nil && !errors.Is(err, ErrDisabled) {
-		return nil, err
-	}
-	if err := i.throttle.give(ctx, attempt, account, from.address); err != nil && !errors.Is(err, ErrThrottled) {
-		i.log.Warn("login attempt not given back", "error", err)
-	}
+func (i *Issuer) login(ctx context.Context, name, password string, client Client, from origin) (g *grant, err error) {
+	err = i.attempt(ctx, name, from.address, func() error {
+		g, err = i.start(ctx, name, password, client, from)
+		return err
+	})
 	return g, err
 }
 
-// start reads in an order that leaves no gap for a revocation, a disabling or a new password: first the marks, then the user,
-// and the marks again when the session is stored. Disabling writes the user first and the mark second, so whoever
-// misses the first sees the second.
+// attempt calls f, which looks at a password, if the account and the address may try one now. Every place that asks for
+// a password does it through here.
+func (i *Issuer) attempt(ctx context.Context, name, address string, f func() error) error {
+	if err := i.current(); err != nil {
+		return err
+	}
+	account := foldName(name)
+	attempt, err := i.throttle.take(ctx, account, address)
+	if err != nil {
+		return err
+	}
+	failed := f()
+	if failed != nil && !errors.Is(failed, ErrDisabled) {
+		return failed
+	}
+	if err := i.throttle.give(ctx, attempt, account, address); err != nil && !errors.Is(err, ErrThrottled) {
+		i.log.Warn("login attempt not given back", "error", err)
+	}
+	return failed
+}
+
+// start makes a session of a password. It reads in an order that leaves no gap for a revocation, a disabling or a new
+// password: first the marks, then the user, and the marks again when the session is stored. Disabling writes the user
+// first and the mark second, so whoever misses the first sees the second.
 func (i *Issuer) start(ctx context.Context, name, password string, client Client, from origin) (*grant, error) {
-	checked := "" // the hash that the password matched: hashing again would tell nothing new and cost a lot
+	checked := ""
 	for range maxRounds {
-		issued := i.cfg.Now()
-		u, err := i.users.ByName(ctx, name)
-		known := err == nil
-		if !known {
-			if !errors.Is(err, ErrNoUser) {
-				return nil, unavailable(err)
-			}
-			u.Sub = "unknown" // the same reads, so that it takes the same time
-		}
-		m, err := i.marks(ctx, u.Sub, client.ID)
+		p, err := i.prove(ctx, name, password, client, &checked)
 		if err != nil {
 			return nil, err
 		}
-		if u, err = i.users.Get(ctx, u.Sub); err != nil && !errors.Is(err, ErrNoUser) {
-			return nil, unavailable(err)
-		}
-		if !known {
-			u = User{}
-		}
-		if checked == "" || u.PasswordHash != checked {
-			ok, err := i.passwords.matches(ctx, u.PasswordHash, password)
-			if err != nil {
-				return nil, err
-			}
-			if !ok {
-				return nil, ErrCredentials
-			}
-			checked = u.PasswordHash
-		}
-		if u.Disabled {
-			return nil, ErrDisabled
-		}
-		again, err := i.hold(ctx, m, u.Sub, client.ID)
-		if err != nil {
-			return nil, err
-		}
-		if again {
-			continue
-		}
-		s, secret := newSession(issued, i.cfg.RefreshIdle, i.cfg.RefreshAbsolute)
-		s.Sub, s.Client, s.Gen, s.Scope = u.Sub, client.ID, m.subject.Gen, client.grant(u.Scopes)
+		s, secret := newSession(p.at, i.cfg.RefreshIdle, i.cfg.RefreshAbsolute)
+		s.Sub, s.Client, s.Gen, s.Scope = p.user.Sub, client.ID, p.gen, client.grant(p.user.Scopes)
 		s.Agent = from.agent
 		if err := i.createSession(ctx, s); err != nil {
 			return nil, err
@@ -92,7 +67,8 @@ func (i *Issuer) start(ctx context.Context, name, password string, client Client
 		if err := i.step("session"); err != nil {
 			return nil, err
 		}
-		if m, err = i.marks(ctx, u.Sub, client.ID); err != nil {
+		m, err := i.marks(ctx, s.Sub, client.ID)
+		if err != nil {
 			return nil, err
 		}
 		if m.over(s) { // a revocation came between: this session is older than it
@@ -101,9 +77,63 @@ func (i *Issuer) start(ctx context.Context, name, password string, client Client
 			}
 			continue
 		}
-		return i.grant(s, secret, s.Scope, issued)
+		return i.grant(s, secret, s.Scope, p.at)
 	}
 	return nil, errContended
+}
+
+// proof is that a user has shown the password: at that time, with that generation. It was taken before the marks were read.
+type proof struct {
+	user User
+	gen  uint64
+	at   time.Time
+}
+
+// prove compares the password. checked is the hash that it matched in an earlier round: hashing again would tell nothing new
+// and cost a lot.
+func (i *Issuer) prove(ctx context.Context, name, password string, client Client, checked *string) (proof, error) {
+	for range maxRounds {
+		issued := i.cfg.Now()
+		u, err := i.users.ByName(ctx, name)
+		known := err == nil
+		if !known {
+			if !errors.Is(err, ErrNoUser) {
+				return proof{}, unavailable(err)
+			}
+			u.Sub = "unknown" // the same reads, so that it takes the same time
+		}
+		m, err := i.marks(ctx, u.Sub, client.ID)
+		if err != nil {
+			return proof{}, err
+		}
+		if u, err = i.users.Get(ctx, u.Sub); err != nil && !errors.Is(err, ErrNoUser) {
+			return proof{}, unavailable(err)
+		}
+		if !known {
+			u = User{}
+		}
+		if *checked == "" || u.PasswordHash != *checked {
+			ok, err := i.passwords.matches(ctx, u.PasswordHash, password)
+			if err != nil {
+				return proof{}, err
+			}
+			if !ok {
+				return proof{}, ErrCredentials
+			}
+			*checked = u.PasswordHash
+		}
+		if u.Disabled {
+			return proof{}, ErrDisabled
+		}
+		again, err := i.hold(ctx, m, u.Sub, client.ID)
+		if err != nil {
+			return proof{}, err
+		}
+		if !again {
+			return proof{u, m.subject.Gen, issued}, nil
+		}
+	}
+	return proof{}, errContended
 }
 
 // holdAtMost is how long a login waits for the second after a cutoff.
