@@ -308,6 +308,24 @@ func (c *clock) advance(d time.Duration) {
 	c.ahead += d
 }
 
+// stopped is a clock that stands.
+type stopped struct {
+	mu sync.Mutex
+	at time.Time
+}
+
+func (c *stopped) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at
+}
+
+func (c *stopped) set(at time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = at
+}
+
 // logs collects everything that is logged.
 type logs struct {
 	mu  sync.Mutex

@@ -29,6 +29,7 @@ type apiCmd struct {
 	MaxStaleness  time.Duration `default:"30s" help:"How old this node's view of the revocations may be, at least 2s (${default})."`
 	OnStale       string        `default:"deny" enum:"deny,allow" help:"What to do beyond that: deny answers 503, allow serves on without knowing. ${enum} (${default})."`
 	OnUndecodable string        `default:"not-ready" enum:"not-ready,stay-ready" help:"What a revocation that this version can not read means for readiness. ${enum} (${default})."`
+	Leeway        time.Duration `default:"30s" help:"How far the clocks of the issuer and this node may be apart: an expired token is accepted for so much longer (${default})."`
 	MaxTokenLife  time.Duration `default:"1h" help:"Longest life of a token to accept; at most what the stream was made for (${default})."`
 	MaxEntries    *int          `placeholder:"N" help:"Most revocations to hold, beyond it the node is not ready (default: 10,000,000)."`
 	Node          string        `placeholder:"NAME" help:"Name in quash status (default: host name and process number)."`
@@ -65,6 +66,9 @@ func (c *apiCmd) config() (verifier.Config, error) {
 	if c.MaxTokenLife <= 0 {
 		return verifier.Config{}, usagef("--max-token-life", "%v is not a positive duration", c.MaxTokenLife)
 	}
+	if c.Leeway < 0 || c.Leeway >= c.MaxTokenLife {
+		return verifier.Config{}, usagef("--leeway", "%v is not from 0s to below --max-token-life %v", c.Leeway, c.MaxTokenLife)
+	}
 	issuer := verifier.Issuer{
 		Issuer:     c.Issuer,
 		Audience:   c.Audience,
@@ -91,6 +95,10 @@ func (c *apiCmd) config() (verifier.Config, error) {
 		Node:         c.Node,
 		MaxStaleness: c.MaxStaleness,
 		MaxTokenLife: c.MaxTokenLife,
+		Leeway:       c.Leeway,
+	}
+	if c.Leeway == 0 {
+		cfg.Leeway = -1 // none: the field's zero is the default
 	}
 	if c.MaxEntries != nil {
 		cfg.MaxEntries = *c.MaxEntries

@@ -29,7 +29,7 @@ var fieldNames = map[string]string{
 	"MaxStaleness":              "--max-staleness",
 	"MaxTokenLife":              "--max-token-life",
 	"MaxEntries":                "--max-entries",
-	"Leeway":                    "the node's leeway",
+	"Leeway":                    "--leeway",
 	"StayReady":                 "stay-ready",
 	"verifier.AllowHTTP":        "--insecure-http-jwks",
 	"verifier.Issuer":           "--issuer",
