@@ -117,3 +117,12 @@ func (w *world) get(url string) []byte {
 	}
 	return text
 }
+
+func readAll(t testing.TB, r io.Reader) string {
+	t.Helper()
+	text, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
