@@ -258,24 +258,36 @@ func (b *bucket) keys(ctx context.Context, pattern string) ([]string, error) {
 	return keys, nil
 }
 
-// each streams the living records that match a pattern.
+// each streams the living records that match a pattern, in the order in which they were written.
 func (b *bucket) each(ctx context.Context, pattern string, f func(record) bool) error {
-	w, err := b.kv.Watch(ctx, pattern, jetstream.IgnoreDeletes())
-	if err != nil {
-		return fmt.Errorf("list %s: %w", pattern, unavailable(err))
+	return b.eachAfter(ctx, pattern, 0, func(r record, _ uint64) bool { return f(r) })
+}
+
+// eachAfter begins behind a revision and says how many keys follow, deleted ones included.
+func (b *bucket) eachAfter(ctx context.Context, pattern string, revision uint64, f func(r record, follow uint64) bool) error {
+	if err := b.connected(); err != nil {
+		return err
 	}
-	defer w.Stop() //nolint:errcheck // the connection may be gone; nothing to do about it
+	w, err := b.kv.Watch(ctx, pattern, jetstream.IgnoreDeletes(), jetstream.ResumeFromRevision(revision+1))
+	if err != nil {
+		return fmt.Errorf("list %s: %w", keyKind(pattern), unavailable(err))
+	}
+	defer func() {
+		_ = w.Stop()            // the connection may be gone; nothing to do about it
+		for range w.Updates() { // its sender must not wait for a reader for ever
+		}
+	}()
 	for {
 		select {
 		case e, ok := <-w.Updates():
 			if !ok {
-				return fmt.Errorf("list %s: %w: connection lost", pattern, ErrUnavailable)
+				return fmt.Errorf("list %s: %w: connection lost", keyKind(pattern), ErrUnavailable)
 			}
-			if e == nil || !f(record{key: e.Key(), value: e.Value(), revision: e.Revision()}) {
+			if e == nil || !f(record{key: e.Key(), value: e.Value(), revision: e.Revision()}, e.Delta()) {
 				return nil
 			}
 		case <-ctx.Done():
-			return fmt.Errorf("list %s: %w", pattern, unavailable(ctx.Err()))
+			return fmt.Errorf("list %s: %w", keyKind(pattern), unavailable(ctx.Err()))
 		}
 	}
 }

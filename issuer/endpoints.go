@@ -24,10 +24,9 @@ type tokenAnswer struct {
 
 func (i *Issuer) tokens(w http.ResponseWriter, g *grant) {
 	now := i.cfg.Now()
-	left := func(at int64) int64 { return max(0, int64(time.Unix(at, 0).Sub(now)/time.Second)) }
 	i.respond(w, http.StatusOK, tokenAnswer{
 		AccessToken: g.access, TokenType: "Bearer", ExpiresIn: int64(g.life / time.Second), RefreshToken: g.refresh,
-		Scope: strings.Join(g.scope, " "), Session: g.session.sid, SessionEnds: left(g.session.End), IdleEnds: left(g.session.Idle),
+		Scope: strings.Join(g.scope, " "), Session: g.session.sid, SessionEnds: left(g.session.End, now), IdleEnds: left(g.session.Idle, now),
 	})
 }
 
@@ -179,23 +178,6 @@ func (i *Issuer) serveRevoke(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return done()
-}
-
-func (i *Issuer) serveLogout(w http.ResponseWriter, r *http.Request) error {
-	raw, err := bearer(r)
-	if err != nil {
-		return err
-	}
-	c, err := i.verify(raw)
-	if err != nil {
-		return err
-	}
-	ack, err := i.Revoke(r.Context(), events.Revocation{Scope: events.Session, Key: c.Session, By: "user", Actor: c.Subject, Reason: "logout"})
-	if err != nil {
-		return err
-	}
-	i.revokedAnswer(w, ack, "")
-	return nil
 }
 
 func (i *Issuer) revokedAnswer(w http.ResponseWriter, ack events.Ack, txn string) {

@@ -1,0 +1,155 @@
+package issuer
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/quash-auth/quash/events"
+)
+
+// own accepts a bearer that belongs to a session: only users have endpoints of their own.
+func (i *Issuer) own(r *http.Request) (accessClaims, error) {
+	raw, err := bearer(r)
+	if err != nil {
+		return accessClaims{}, err
+	}
+	c, err := i.verify(raw)
+	if err == nil && c.Session == "" {
+		err = &fault{status: http.StatusForbidden, code: "insufficient_scope", description: "the token belongs to no session of a user"}
+	}
+	return c, err
+}
+
+// byUser is a statement of the user about herself.
+func byUser(c accessClaims, scope events.Scope, key, reason string) events.Revocation {
+	return events.Revocation{Scope: scope, Key: key, By: "user", Actor: c.Subject, Reason: reason}
+}
+
+func (i *Issuer) serveLogout(w http.ResponseWriter, r *http.Request) error {
+	c, err := i.own(r)
+	if err != nil {
+		return err
+	}
+	return i.end(w, r, byUser(c, events.Session, c.Session, "logout"))
+}
+
+// serveLogoutAll ends all sessions of the user, the presented one included, by one statement.
+func (i *Issuer) serveLogoutAll(w http.ResponseWriter, r *http.Request) error {
+	c, err := i.own(r)
+	if err != nil {
+		return err
+	}
+	return i.end(w, r, byUser(c, events.Subject, c.Subject, "logout of all sessions"))
+}
+
+var errNoSession = &fault{status: http.StatusNotFound, code: "invalid_request", description: "you have no such session"}
+
+// serveEndSession ends one session of the user's own. Somebody else's session is answered as one that does not exist.
+func (i *Issuer) serveEndSession(w http.ResponseWriter, r *http.Request) error {
+	c, err := i.own(r)
+	if err != nil {
+		return err
+	}
+	s, err := i.session(r.Context(), r.PathValue("sid"))
+	if err != nil {
+		return err
+	}
+	if s == nil || s.Sub != c.Subject {
+		return errNoSession
+	}
+	return i.end(w, r, byUser(c, events.Session, s.sid, "logout of one session"))
+}
+
+// end revokes and answers.
+func (i *Issuer) end(w http.ResponseWriter, r *http.Request, statement events.Revocation) error {
+	ack, err := i.Revoke(r.Context(), statement)
+	if err != nil {
+		return err
+	}
+	i.revokedAnswer(w, ack, statement.Txn)
+	return nil
+}
+
+// listed is a session as its user and the operator see it.
+type listed struct {
+	Session     string `json:"sid"`
+	Subject     string `json:"sub,omitempty"` // for operators
+	Client      string `json:"client_id"`
+	Auth        int64  `json:"auth_time"`              // seconds since 1970
+	LastRefresh int64  `json:"last_refresh,omitempty"` // likewise; absent: never
+	IdleEnds    int64  `json:"idle_expires_in"`        // seconds
+	SessionEnds int64  `json:"session_expires_in"`     // seconds
+	Agent       string `json:"agent,omitempty"`
+	Current     bool   `json:"current,omitempty"`
+}
+
+func (i *Issuer) listed(s *session) listed {
+	now := i.cfg.Now()
+	return listed{
+		Session: s.sid, Client: s.Client, Auth: s.Auth, LastRefresh: s.Rotated / 1000, Agent: s.Agent,
+		IdleEnds: left(s.Idle, now), SessionEnds: left(s.End, now),
+	}
+}
+
+// left is the whole seconds until an instant, never negative.
+func left(at int64, now time.Time) int64 { return max(0, int64(time.Unix(at, 0).Sub(now)/time.Second)) }
+
+type sessionsAnswer struct {
+	Sessions []listed `json:"sessions"`
+	Next     string   `json:"next,omitempty"` // cursor of the next page; absent: this was the last
+}
+
+const (
+	pageDefault = 100
+	pageMost    = 1000
+)
+
+// serveSessions lists the user's own living sessions, the newest first within a page.
+func (i *Issuer) serveSessions(w http.ResponseWriter, r *http.Request) error {
+	c, err := i.own(r)
+	if err != nil {
+		return err
+	}
+	q, err := readQuery(r, "limit", "cursor")
+	if err != nil {
+		return err
+	}
+	answer, err := i.sessionsPage(r, filter{sub: c.Subject}, q, func(l *listed) { l.Current = l.Session == c.Session })
+	if err != nil {
+		return err
+	}
+	slices.Reverse(answer.Sessions)
+	i.respond(w, http.StatusOK, answer)
+	return nil
+}
+
+func (i *Issuer) sessionsPage(r *http.Request, f filter, q map[string]string, each func(*listed)) (sessionsAnswer, error) {
+	limit, after := uint64(pageDefault), uint64(0)
+	var err error
+	if text, ok := q["limit"]; ok {
+		if limit, err = strconv.ParseUint(text, 10, 16); err != nil || limit == 0 || limit > pageMost {
+			return sessionsAnswer{}, badRequest("limit: must be 1 to 1000")
+		}
+	}
+	if text, ok := q["cursor"]; ok {
+		if after, err = strconv.ParseUint(text, 10, 63); err != nil {
+			return sessionsAnswer{}, badRequest("cursor: must be the next of an earlier answer")
+		}
+	}
+	ss, next, err := i.page(r.Context(), f, after, int(limit))
+	if err != nil {
+		return sessionsAnswer{}, err
+	}
+	answer := sessionsAnswer{Sessions: []listed{}}
+	for _, s := range ss {
+		l := i.listed(s)
+		each(&l)
+		answer.Sessions = append(answer.Sessions, l)
+	}
+	if next > 0 {
+		answer.Next = strconv.FormatUint(next, 10)
+	}
+	return answer, nil
+}
