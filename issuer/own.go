@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/quash-auth/quash/events"
@@ -152,4 +153,18 @@ func (i *Issuer) sessionsPage(r *http.Request, f filter, q map[string]string, ea
 		answer.Next = strconv.FormatUint(next, 10)
 	}
 	return answer, nil
+}
+
+// readQuery reads the parameters of a GET request: only these, each once, empty ones count as absent.
+func readQuery(r *http.Request, names ...string) (map[string]string, error) {
+	q, err := parseForm(r.URL.RawQuery)
+	if err != nil {
+		return nil, badRequest("the query must be well formed, and no parameter may be repeated")
+	}
+	for name := range q {
+		if !slices.Contains(names, name) {
+			return nil, badRequest("unknown parameter, there are " + strings.Join(names, ", "))
+		}
+	}
+	return q, nil
 }
