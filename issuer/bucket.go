@@ -309,6 +309,8 @@ func keyKind(key string) string {
 		return "session"
 	case 'm':
 		return "mark"
+	case 'k':
+		return "client"
 	}
 	return "record"
 }

@@ -67,8 +67,13 @@ type Config struct {
 	// Retention of statements; zero: read from the stream.
 	Retention events.Retention
 
-	// Clients that may use the issuer; empty: one public client "quash". The first is the default of POST /login.
+	// Clients that may use the issuer; empty and no ClientsFile: one public client "quash". The first client, here or else in the
+	// file, is the default of POST /login if it is public and may log people in.
 	Clients []Client
+	// ClientsFile holds more clients, as JSON: see docs/clients.md. A client there takes the place of one in Clients with the
+	// same ID. Run looks at it every 2 seconds. Who is disabled or taken out there gets no more tokens, and those it has are
+	// revoked everywhere by one statement. A file that turns unusable is logged and changes nothing.
+	ClientsFile string
 	// Argon2 cost of password hashes; zero: 19 MiB, 2 passes, 1 lane (OWASP's minimum of 2024).
 	Argon2 Argon2
 	// PasswordWorkers bounds password hashes computed at once; 0 is the number of CPUs. Eight times as many may wait; more get 503.
@@ -193,7 +198,7 @@ func (c Config) complete() (Config, error) {
 	if c.Argon2, err = c.Argon2.complete(); err != nil {
 		return bad("Argon2", err.Error())
 	}
-	if len(c.Clients) == 0 {
+	if len(c.Clients) == 0 && c.ClientsFile == "" {
 		c.Clients = []Client{{ID: "quash", Public: true}}
 	}
 	seen := map[string]bool{}

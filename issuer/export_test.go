@@ -10,7 +10,7 @@ import (
 
 // SetFault makes the issuer fail at a step of the two halves, as a crash there would. Steps: session, rotate, rotated, ending,
 // publish, published.
-func SetFault(i *Issuer, f func(step string) error) { i.fault = f }
+func SetFault(i *Issuer, f func(step string) error) { i.fault.Store(&f) }
 
 // Verify is the issuer's own verification of an access token.
 func Verify(i *Issuer, raw string) error {
@@ -68,6 +68,16 @@ func LoadKeys(dir, alg string, delay time.Duration, now func() time.Time) (signe
 // ClientProblem is what is wrong with a client.
 func ClientProblem(c Client) string { return c.problem() }
 
+// ClientOn is what the records say about a client.
+func ClientOn(ctx context.Context, i *Issuer, id string) (bool, error) {
+	r, err := i.store.get(ctx, clientKey(id))
+	if err != nil {
+		return false, err
+	}
+	c, err := decodeClient(r)
+	return c.On, err
+}
+
 // KVUsers is the built-in store.
 func KVUsers(i *Issuer) Users { return kvUsers{i.store} }
 
@@ -80,6 +90,7 @@ func ParseLogin(body []byte) (name, password, client string, err error) {
 var (
 	ParseForm         = parseForm
 	ParseAdmin        = parseAdmin
+	ParseClients      = parseClients
 	ParseRefreshToken = parseRefreshToken
 	ParsePHC          = func(s string) (string, error) { p, err := parsePHC(s); return p.String(), err }
 )

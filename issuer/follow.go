@@ -39,6 +39,9 @@ func (i *Issuer) apply(ctx context.Context, batch []events.Event) error {
 				return fmt.Errorf("take a revoked key out of use: %w", err)
 			}
 		}
+		if e.Revocation.Scope == events.Client {
+			signal(i.registrar.wake) // another replica may know a newer file
+		}
 		if err := i.backlog.add(ctx, e); err != nil {
 			return err
 		}

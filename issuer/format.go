@@ -22,6 +22,7 @@ const (
 	kindPointer = "pointer"
 	kindCursor  = "cursor"
 	kindTokens  = "tokens"
+	kindClient  = "client"
 	kindIndex   = "index"
 )
 

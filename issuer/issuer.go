@@ -26,6 +26,7 @@ type Issuer struct {
 	users     Users
 	keys      *keyring
 	clients   atomic.Pointer[registry]
+	registrar registrar
 	passwords *passwords
 	throttle  *throttle
 	publisher *events.Publisher
@@ -41,7 +42,7 @@ type Issuer struct {
 	poisoned   sync.Once // the first invalid statement is logged
 	running    atomic.Bool
 	stopped    atomic.Bool
-	fault      func(step string) error // tests only: fails between the steps of the two halves
+	fault      atomic.Pointer[func(step string) error] // tests only: fails between the steps of the two halves
 }
 
 // New checks the configuration, opens or creates the buckets, the keys and, if asked, the stream. It starts nothing: until Run has
@@ -65,8 +66,12 @@ func New(ctx context.Context, c Config) (*Issuer, error) {
 		return nil, fmt.Errorf("check the stream: %w", err)
 	}
 	i := &Issuer{cfg: c, log: c.Logger, retention: layout.Retention, started: c.Now(), backlog: newBacklog(), users: c.Users,
-		passwords: newPasswords(c.Argon2, c.PasswordWorkers)}
-	i.clients.Store(newRegistry(c.Clients))
+		passwords: newPasswords(c.Argon2, c.PasswordWorkers),
+		registrar: registrar{wake: make(chan struct{}, 1), gone: map[string]*departure{}}}
+	i.clients.Store(newRegistry(c.Clients, &registry{}))
+	if err := i.loadClients(); err != nil {
+		return nil, err
+	}
 	if c.Retention != (events.Retention{}) {
 		i.retention = c.Retention
 	}
@@ -173,8 +178,9 @@ func (i *Issuer) Run(ctx context.Context) error {
 	actor("sweep the denylist", i.deny.Run)
 	actor("answer the fleet", responder.Run)
 	all.Go(func() { i.reconcile(ctx) })
+	all.Go(func() { i.watchClients(ctx) })
 	all.Go(func() {
-		i.every(ctx, i.cfg.RepairInterval, "repair", func(ctx context.Context) error {
+		i.every(ctx, i.cfg.RepairInterval, "repair", nil, func(ctx context.Context) error {
 			return errors.Join(i.repair(ctx), i.unpark(ctx), i.saveCursor(ctx), i.keys.load(), i.loadRevokedKeys(ctx))
 		})
 	})
@@ -207,14 +213,24 @@ func (i *Issuer) connected() error {
 	return i.store.connected()
 }
 
-// Stats are counters since New.
+// Stats are what the issuer counts since New, and what it is doing without.
 type Stats struct {
 	// InvalidStatements on the stream that made no sense, and so had no effect here. Find their publisher.
 	InvalidStatements uint64
+	// Clients known, disabled ones included.
+	Clients int
+	// ClientsFileProblem is why Config.ClientsFile cannot be used as it is now; empty: it is in force.
+	ClientsFileProblem string
 }
 
-// Stats returns the counters.
-func (i *Issuer) Stats() Stats { return Stats{InvalidStatements: i.deny.Stats().Invalid} }
+// Stats returns the current ones.
+func (i *Issuer) Stats() Stats {
+	s := Stats{InvalidStatements: i.deny.Stats().Invalid, Clients: len(i.clients.Load().byID)}
+	if p := i.registrar.problem.Load(); p != nil {
+		s.ClientsFileProblem = *p
+	}
+	return s
+}
 
 // Report is the issuer's line in the fleet's status.
 func (i *Issuer) Report() events.Report {
@@ -237,8 +253,9 @@ func (i *Issuer) Report() events.Report {
 
 // step is where tests make the issuer fail as if it had crashed.
 func (i *Issuer) step(name string) error {
-	if i.fault == nil {
+	f := i.fault.Load()
+	if f == nil || *f == nil {
 		return nil
 	}
-	return i.fault(name)
+	return (*f)(name)
 }

@@ -71,8 +71,8 @@ func (i *Issuer) repairOne(ctx context.Context, pointer string) error {
 	return err
 }
 
-// every calls f at once and then at each interval, until ctx ends. A failure is logged when it is a new one.
-func (i *Issuer) every(ctx context.Context, d time.Duration, what string, f func(context.Context) error) {
+// every calls f at once and then at each interval and each wake, until ctx ends. A failure is logged when it is a new one.
+func (i *Issuer) every(ctx context.Context, d time.Duration, what string, wake <-chan struct{}, f func(context.Context) error) {
 	t := time.NewTicker(d)
 	defer t.Stop()
 	last := ""
@@ -89,6 +89,7 @@ func (i *Issuer) every(ctx context.Context, d time.Duration, what string, f func
 		}
 		select {
 		case <-t.C:
+		case <-wake:
 		case <-ctx.Done():
 			return
 		}

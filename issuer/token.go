@@ -83,6 +83,9 @@ func (k signingKey) sign(c accessClaims) (string, error) {
 
 // mint makes an access token of the session. issued was taken before the marks were read: see revoke.go.
 func (i *Issuer) mint(s *session, scope []string, issued time.Time) (raw string, life time.Duration, err error) {
+	if !i.issuing(s.Client, issued) {
+		return "", 0, errInvalidClient
+	}
 	key, err := i.keys.signer()
 	if err != nil {
 		return "", 0, unavailable(err)

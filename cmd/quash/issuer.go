@@ -31,6 +31,7 @@ type issuerCmd struct {
 	AllowHTTP       bool          `name:"insecure-http-issuer" help:"Allow an http:// issuer URL that is not on this machine: passwords and tokens then travel in clear unless something else protects them."`
 
 	loginFlags   `embed:""`
+	clientsFlags `embed:""`
 	natsFlags    `embed:""`
 	recordsFlags `embed:""`
 	logFlags     `embed:""`
@@ -145,6 +146,7 @@ func (c *issuerCmd) Run(p *program) error {
 		Node:            c.Node,
 	}
 	c.loginFlags.apply(&cfg)
+	c.clientsFlags.apply(&cfg)
 	role, err := newIssuerRole(conn, cfg, users, log)
 	if err != nil {
 		closeAll(listener)

@@ -40,6 +40,7 @@ type cli struct {
 	Revoke  revokeCmd  `cmd:"" help:"Publish a revocation."`
 	Watch   watchCmd   `cmd:"" help:"Print revocations as they are published."`
 	Status  statusCmd  `cmd:"" help:"Ask every node how it is, one row each."`
+	Client  clientCmd  `cmd:"" help:"Make client secrets, check a client registry."`
 	Stream  streamCmd  `cmd:"" help:"Create or check the stream that holds the revocations."`
 	Health  healthCmd  `cmd:"" help:"Ask an issuer or an API node whether it is ready; for health checks of containers."`
 	Version versionCmd `cmd:"" help:"Print the version."`

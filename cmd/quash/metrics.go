@@ -131,6 +131,7 @@ func (c *verifierCollector) Collect(ch chan<- prometheus.Metric) {
 type issuerCollector struct {
 	issuer func() *issuer.Issuer
 	open   *prometheus.Desc
+	file   *prometheus.Desc
 	report reportMetrics
 }
 
@@ -138,12 +139,14 @@ func newIssuerCollector(get func() *issuer.Issuer) *issuerCollector {
 	return &issuerCollector{
 		issuer: get,
 		open:   desc("quash_issuer_open", "1 once the issuer has reached NATS and opened its stores."),
+		file:   desc("quash_issuer_clients_file_ok", "0 while the clients file cannot be used and the clients stay as they were."),
 		report: newReportMetrics(),
 	}
 }
 
 func (c *issuerCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- c.open
+	ch <- c.file
 	c.report.describe(ch)
 }
 
@@ -151,6 +154,7 @@ func (c *issuerCollector) Collect(ch chan<- prometheus.Metric) {
 	i := c.issuer()
 	gauge(ch, c.open, truth(i != nil))
 	if i != nil {
+		gauge(ch, c.file, truth(i.Stats().ClientsFileProblem == ""))
 		c.report.collect(ch, i.Report())
 	}
 }

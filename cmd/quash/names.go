@@ -49,6 +49,7 @@ var fieldNames = map[string]string{
 	"LoginBurst":       "--login-burst",
 	"LoginEvery":       "--login-every",
 	"Replicas":         "--replicas",
+	"ClientsFile":      "--clients",
 	"issuer.AllowHTTP": "--insecure-http-issuer",
 	"issuer.Issuer":    "--issuer",
 	"issuer.Audience":  "--audience",

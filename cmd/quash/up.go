@@ -26,8 +26,9 @@ type upCmd struct {
 	DemoUser     *string       `placeholder:"NAME:PASSWORD" help:"First user (default: demo with a random password, kept in the data directory)."`
 	MaxStaleness time.Duration `default:"30s" help:"How old a node's view of the revocations may be, at least 2s (${default})."`
 
-	loginFlags `embed:""`
-	LogLevel   string `default:"warn" enum:"debug,info,warn,error" help:"What to log on standard error: ${enum} (${default})."`
+	loginFlags   `embed:""`
+	clientsFlags `embed:""`
+	LogLevel     string `default:"warn" enum:"debug,info,warn,error" help:"What to log on standard error: ${enum} (${default})."`
 }
 
 // stack is everything quash up runs.
@@ -105,7 +106,7 @@ func (c *upCmd) build(log *slog.Logger, stderr io.Writer) (_ *stack, err error) 
 	if s.creds, err = loadCredentials(s.data.join("demo-credentials"), user); err != nil {
 		return nil, err
 	}
-	if err = s.openIssuer(&c.loginFlags, log, stderr); err != nil {
+	if err = s.openIssuer(c, log, stderr); err != nil {
 		return nil, err
 	}
 	if s.creds.fresh {
@@ -129,7 +130,7 @@ func (c *upCmd) build(log *slog.Logger, stderr io.Writer) (_ *stack, err error) 
 
 // openIssuer opens the issuer against the embedded server and creates the stream
 // and the users.
-func (s *stack) openIssuer(login *loginFlags, log *slog.Logger, stderr io.Writer) error {
+func (s *stack) openIssuer(c *upCmd, log *slog.Logger, stderr io.Writer) error {
 	conn, err := s.flags().connect("quash-issuer", log)
 	if err != nil {
 		return err
@@ -142,7 +143,11 @@ func (s *stack) openIssuer(login *loginFlags, log *slog.Logger, stderr io.Writer
 		KeysDir:      s.data.join("keys"),
 		Node:         "issuer",
 	}
-	login.apply(&cfg)
+	c.loginFlags.apply(&cfg)
+	c.clientsFlags.apply(&cfg)
+	if cfg.ClientsFile != "" {
+		cfg.Clients = []issuer.Client{{ID: demoClientID, Public: true}} // the guide's commands use it
+	}
 	s.issuer, err = newIssuerRole(conn, cfg, demoUsers(s.creds), log)
 	if err != nil {
 		return err
