@@ -138,18 +138,10 @@ func TestForeignIssuerFosite(t *testing.T) {
 			ensureStream(t, broker.URL())
 			f := newFosite(t, profile == verifier.Strict, broker.URL())
 			n := newNodes(t, broker.URL(), f.url, f.url+"/keys", profile)
-			login := func(name string) *xoauth2.Token {
-				t.Helper()
-				token, err := f.client().PasswordCredentialsToken(t.Context(), name, password)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return token
-			}
 			refresh := func(old *xoauth2.Token) (*xoauth2.Token, error) {
 				return f.client().TokenSource(t.Context(), &xoauth2.Token{RefreshToken: old.RefreshToken, Expiry: time.Now().Add(-time.Hour)}).Token()
 			}
-			ada, bob, laptop := login("ada"), login("bob"), login("ada")
+			ada, bob, laptop := f.login(t, "ada"), f.login(t, "bob"), f.login(t, "ada")
 			for what, token := range map[string]*xoauth2.Token{"ada": ada, "bob": bob, "ada's laptop": laptop} {
 				n.accept(what, token.AccessToken)
 			}

@@ -49,8 +49,9 @@ func (s *hookedStore) RevokeAccessToken(ctx context.Context, requestID string) e
 }
 
 const (
-	fositeClient = "shop"
-	fositeSecret = "a secret of the shop"
+	fositeClient   = "shop"
+	fositeSecret   = "a secret of the shop"
+	fositeRedirect = "http://127.0.0.1/callback"
 )
 
 func newFosite(t testing.TB, strict bool, natsURL string) *fositeServer {
@@ -76,10 +77,8 @@ func newFosite(t testing.TB, strict bool, natsURL string) *fositeServer {
 	}
 	store := &hookedStore{MemoryStore: storage.NewMemoryStore(), issuer: f.url, publisher: publisher}
 	store.Clients[fositeClient] = &fosite.DefaultClient{ID: fositeClient, Secret: hash, Audience: []string{audience},
-		GrantTypes: []string{"password", "refresh_token", "client_credentials"}, Scopes: []string{"orders", "offline"}}
-	for _, name := range []string{"ada", "bob"} {
-		store.Users[name] = storage.MemoryUserRelation{Username: name, Password: password}
-	}
+		GrantTypes: []string{"authorization_code", "refresh_token"}, ResponseTypes: []string{"code"}, Scopes: []string{"orders", "offline"},
+		RedirectURIs: []string{fositeRedirect}}
 	cfg := &fosite.Config{AccessTokenIssuer: f.url, GlobalSecret: []byte("thirty-two bytes of global secret"), AccessTokenLifespan: 10 * time.Minute}
 	if strict {
 		cfg.JWTScopeClaimKey = jwt.JWTScopeFieldString
@@ -87,8 +86,9 @@ func newFosite(t testing.TB, strict bool, natsURL string) *fositeServer {
 	sign := func(context.Context) (any, error) { return f.key, nil }
 	f.provider = compose.Compose(cfg, store,
 		&compose.CommonStrategy{CoreStrategy: compose.NewOAuth2JWTStrategy(sign, compose.NewOAuth2HMACStrategy(cfg), cfg)},
-		compose.OAuth2ResourceOwnerPasswordCredentialsFactory, compose.OAuth2ClientCredentialsGrantFactory,
+		compose.OAuth2AuthorizeExplicitFactory, compose.OAuth2PKCEFactory,
 		compose.OAuth2RefreshTokenGrantFactory, compose.OAuth2TokenRevocationFactory)
+	mux.HandleFunc("GET /authorize", f.authorize)
 	mux.HandleFunc("POST /token", f.token)
 	mux.HandleFunc("POST /revoke", func(w http.ResponseWriter, r *http.Request) {
 		f.provider.WriteRevocationResponse(r.Context(), w, f.provider.NewRevocationRequest(r.Context(), r))
@@ -99,6 +99,26 @@ func newFosite(t testing.TB, strict bool, natsURL string) *fositeServer {
 	return f
 }
 
+// authorize has no login page: it takes the subject at its word.
+func (f *fositeServer) authorize(w http.ResponseWriter, r *http.Request) {
+	ctx := r.Context()
+	request, err := f.provider.NewAuthorizeRequest(ctx, r)
+	if err != nil {
+		f.provider.WriteAuthorizeError(ctx, w, request, err)
+		return
+	}
+	for _, s := range request.GetRequestedScopes() {
+		request.GrantScope(s)
+	}
+	request.GrantAudience(audience)
+	response, err := f.provider.NewAuthorizeResponse(ctx, request, &oauth2.JWTSession{Subject: r.FormValue("login_hint")})
+	if err != nil {
+		f.provider.WriteAuthorizeError(ctx, w, request, err)
+		return
+	}
+	f.provider.WriteAuthorizeResponse(ctx, w, request, response)
+}
+
 func (f *fositeServer) token(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
 	request, err := f.provider.NewAccessRequest(ctx, r, &oauth2.JWTSession{})
@@ -106,21 +126,9 @@ func (f *fositeServer) token(w http.ResponseWriter, r *http.Request) {
 		f.provider.WriteAccessError(ctx, w, request, err)
 		return
 	}
-	for _, s := range request.GetRequestedScopes() {
-		request.GrantScope(s)
-	}
-	request.GrantAudience(audience)
 	session := request.GetSession().(*oauth2.JWTSession)
-	subject := session.Subject
-	switch {
-	case request.GetGrantTypes().ExactOne("password"):
-		subject = request.GetRequestForm().Get("username")
-	case request.GetGrantTypes().ExactOne("client_credentials"):
-		subject = request.GetClient().GetID()
-	}
-	session.Subject = subject
 	// The grant's ID stays the same from refresh to refresh: it is the session.
-	session.JWTClaims = &jwt.JWTClaims{Subject: subject, JTI: uuid.NewString(), Extra: map[string]any{"sid": request.GetID()}}
+	session.JWTClaims = &jwt.JWTClaims{Subject: session.Subject, JTI: uuid.NewString(), Extra: map[string]any{"sid": request.GetID()}}
 	session.JWTHeader = &jwt.Headers{Extra: map[string]any{"kid": "f1"}}
 	if f.strict {
 		session.JWTClaims.Extra["client_id"] = request.GetClient().GetID()
@@ -135,6 +143,34 @@ func (f *fositeServer) token(w http.ResponseWriter, r *http.Request) {
 }
 
 func (f *fositeServer) client() *xoauth2.Config {
-	return &xoauth2.Config{ClientID: fositeClient, ClientSecret: fositeSecret, Scopes: []string{"orders", "offline"},
-		Endpoint: xoauth2.Endpoint{TokenURL: f.url + "/token", AuthStyle: xoauth2.AuthStyleInHeader}}
+	return &xoauth2.Config{ClientID: fositeClient, ClientSecret: fositeSecret, Scopes: []string{"orders", "offline"}, RedirectURL: fositeRedirect,
+		Endpoint: xoauth2.Endpoint{AuthURL: f.url + "/authorize", TokenURL: f.url + "/token", AuthStyle: xoauth2.AuthStyleInHeader}}
+}
+
+// login is code and PKCE with x/oauth2.
+func (f *fositeServer) login(t testing.TB, name string) *xoauth2.Token {
+	t.Helper()
+	verifier := xoauth2.GenerateVerifier()
+	code := redirected(t, f.client().AuthCodeURL("a state long enough", xoauth2.S256ChallengeOption(verifier), xoauth2.SetAuthURLParam("login_hint", name)))
+	token, err := f.client().Exchange(t.Context(), code, xoauth2.VerifierOption(verifier))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+// redirected follows an authorization request to its redirect and gives the code.
+func redirected(t testing.TB, target string) string {
+	t.Helper()
+	stay := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	res, err := stay.Get(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	to, err := res.Location()
+	if err != nil || to.Query().Get("code") == "" {
+		t.Fatalf("authorization: status %d, to %v (%v), want a redirect with a code", res.StatusCode, to, err)
+	}
+	return to.Query().Get("code")
 }
