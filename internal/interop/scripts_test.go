@@ -38,7 +38,8 @@ type question struct {
 	JWKS     string            `json:"jwks_uri"`
 	Audience string            `json:"audience"`
 	Alg      string            `json:"alg"`
-	Tokens   map[string]string `json:"tokens"`
+	Tokens   map[string]string `json:"tokens,omitempty"`
+	Learn    float64           `json:"learn,omitempty"` // seconds that keys may be remembered
 }
 
 func (s script) judge(t testing.TB, w *world, alg string, p probes) map[string]verdict {

@@ -65,6 +65,10 @@ func newJWX(ctx context.Context, issuer, jwksURL, alg string) (verifies, error) 
 	if err != nil {
 		return nil, err
 	}
+	return jwxSet(set, issuer, alg), nil
+}
+
+func jwxSet(set jwk.Set, issuer, alg string) verifies {
 	return func(_ context.Context, raw string) (string, error) {
 		// The key's own alg decides: jwx refuses a token with another one.
 		t, err := jwxjwt.ParseString(raw, jwxjwt.WithKeySet(set), jwxjwt.WithIssuer(issuer), jwxjwt.WithAudience(audience),
@@ -85,7 +89,7 @@ func newJWX(ctx context.Context, issuer, jwksURL, alg string) (verifies, error) 
 		}
 		sub, _ := t.Subject()
 		return sub, nil
-	}, nil
+	}
 }
 
 func newGoJOSE(ctx context.Context, issuer, jwksURL, alg string) (verifies, error) {

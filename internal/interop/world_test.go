@@ -126,3 +126,18 @@ func readAll(t testing.TB, r io.Reader) string {
 	}
 	return string(text)
 }
+
+func postBearer(t testing.TB, target, raw string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, target, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+raw)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close() //nolint:errcheck // only read
+	return res.StatusCode, readAll(t, res.Body)
+}

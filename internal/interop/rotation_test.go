@@ -1,0 +1,245 @@
+package interop
+
+import (
+	"context"
+	"crypto"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/MicahParks/keyfunc/v3"
+	"github.com/go-jose/go-jose/v4"
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/lestrrat-go/httprc/v3"
+	"github.com/lestrrat-go/jwx/v3/jwk"
+
+	"github.com/quash-auth/quash/events"
+	"github.com/quash-auth/quash/internal/natstest"
+	"github.com/quash-auth/quash/issuer"
+)
+
+const (
+	// keyDelay stands for the 10 minutes of a real issuer, and learn for what its
+	// verifiers are set to: they look at the key set more often than that.
+	keyDelay = 4 * time.Second
+	learn    = time.Second
+)
+
+// TestM17_StrangersFollowARotation rotates the signing key while other people's
+// verifiers judge every token the moment it is issued: not one is refused.
+func TestM17_StrangersFollowARotation(t *testing.T) {
+	t.Parallel()
+	w, tokens := newLibraryIssuer(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	_, first := tokens()
+
+	load := &load{t: t, strangers: map[string]*stranger{}}
+	for name, verify := range followers(t, ctx, w) {
+		load.strangers[name] = &stranger{verify: verify}
+	}
+	// The control: it reads the key set once, and so it must come to refuse.
+	static, err := newGoJOSE(ctx, w.issuer, w.jwks(), "ES256")
+	if err != nil {
+		t.Fatal(err)
+	}
+	control := &stranger{verify: static}
+
+	rotated := ""
+	for n := 0; n < 300 || rotated == "" || load.least(rotated) < 50; n++ {
+		if n == 100 {
+			dropKey(t, w.keysDir)
+		}
+		raw, kid := tokens()
+		if kid != first {
+			rotated = kid
+		}
+		load.judge(ctx, raw, kid)
+		control.judge(ctx, raw, kid)
+		if n > 100_000 {
+			t.Fatal("the new key never signed")
+		}
+	}
+	for name, s := range load.strangers {
+		if s.refused > 0 {
+			t.Errorf("%s refused %d good tokens, the first one because of %v", name, s.refused, s.why)
+		}
+		t.Logf("%s: %d accepted, %d of them of the new key", name, s.accepted[first]+s.accepted[rotated], s.accepted[rotated])
+	}
+	if control.refused == 0 || control.accepted[first] == 0 {
+		t.Errorf("the control took %d tokens of the first key and refused %d: the rotation was not seen", control.accepted[first], control.refused)
+	}
+}
+
+// followers are set up as their documentation says, with times below the key delay.
+func followers(t testing.TB, ctx context.Context, w *world) map[string]verifies {
+	t.Helper()
+	k, err := keyfunc.NewDefaultOverrideCtx(ctx, []string{w.jwks()}, keyfunc.Override{RefreshInterval: learn})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cache, err := jwk.NewCache(ctx, httprc.NewClient())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cache.Register(ctx, w.jwks(), jwk.WithConstantInterval(learn)); err != nil {
+		t.Fatal(err)
+	}
+	set, err := cache.CachedSet(w.jwks())
+	if err != nil {
+		t.Fatal(err)
+	}
+	remote, err := newRemoteKeySet(ctx, w.issuer, w.jwks(), "ES256")
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := question{Issuer: w.issuer, JWKS: w.jwks(), Audience: audience, Alg: "ES256", Learn: learn.Seconds()}
+	all := map[string]verifies{
+		"keyfunc and golang-jwt": golangJWT(k, w.issuer, "ES256"),
+		"lestrrat jwx":           jwxSet(set, w.issuer, "ES256"),
+		"go-oidc key set":        remote,
+		"npm jose":               startPipe(t, node("follow_jose.mjs"), q),
+		"python jwt":             startPipe(t, python("follow_pyjwt.py"), q),
+	}
+	// keyfunc fetches for an unknown kid once in 5 minutes, and whoever sends it any kid
+	// spends that. It must live by its interval.
+	forged := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims{"iss": w.issuer})
+	forged.Header["kid"] = "made up"
+	raw, err := forged.SignedString(newKey(t, "ES256"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, verify := range all {
+		if _, err := verify(ctx, raw); err == nil {
+			t.Errorf("%s accepted a made-up kid", name)
+		}
+	}
+	return all
+}
+
+// stranger counts one verifier's verdicts on good tokens.
+type stranger struct {
+	verify   verifies
+	accepted map[string]int // by kid
+	refused  int
+	why      error
+}
+
+func (s *stranger) judge(ctx context.Context, raw, kid string) {
+	if _, err := s.verify(ctx, raw); err != nil {
+		if s.refused++; s.why == nil {
+			s.why = err
+		}
+		return
+	}
+	if s.accepted == nil {
+		s.accepted = map[string]int{}
+	}
+	s.accepted[kid]++
+}
+
+type load struct {
+	t         testing.TB
+	strangers map[string]*stranger
+}
+
+// judge shows a token to all at once.
+func (l *load) judge(ctx context.Context, raw, kid string) {
+	var all sync.WaitGroup
+	for _, s := range l.strangers {
+		all.Go(func() { s.judge(ctx, raw, kid) })
+	}
+	all.Wait()
+}
+
+// least is how many tokens of a key the one with the fewest has judged.
+func (l *load) least(kid string) int {
+	least := -1
+	for _, s := range l.strangers {
+		if n := s.accepted[kid] + s.refused; least < 0 || n < least {
+			least = n
+		}
+	}
+	return least
+}
+
+// newLibraryIssuer embeds an issuer, for its key delay, and gives a source of fresh
+// tokens with their kid.
+func newLibraryIssuer(t testing.TB) (*world, func() (raw, kid string)) {
+	t.Helper()
+	broker := natstest.Start(t)
+	var handler atomic.Value
+	web := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { handler.Load().(http.Handler).ServeHTTP(rw, r) }))
+	t.Cleanup(web.Close)
+	w := &world{t: t, nats: broker, issuer: web.URL, keysDir: filepath.Join(t.TempDir(), "keys")}
+	nc, err := events.Connect(events.ConnectConfig{URL: broker.URL(), Name: "issuer"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	i, err := issuer.New(t.Context(), issuer.Config{
+		Issuer: w.issuer, Audience: []string{audience}, Conn: nc, KeysDir: w.keysDir, EnsureStream: true,
+		KeyDelay: keyDelay, RepairInterval: 50 * time.Millisecond, Argon2: issuer.Argon2{Memory: 64, Time: 1},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	handler.Store(i.Handler())
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- i.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: got %v, want nil", err)
+		}
+	})
+	if _, err := i.CreateUser(t.Context(), user, password); err != nil {
+		t.Fatal(err)
+	}
+	w.ready(w.issuer)
+	refresh := w.login().Refresh
+	return w, func() (string, string) {
+		t.Helper()
+		next, err := public(w).TokenSource(t.Context(), expired(refresh)).Token()
+		if err != nil {
+			t.Fatal(err)
+		}
+		refresh = next.RefreshToken
+		parsed, _, err := jwt.NewParser().ParseUnverified(next.AccessToken, jwt.MapClaims{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return next.AccessToken, parsed.Header["kid"].(string)
+	}
+}
+
+// dropKey puts a new key where the issuer's replicas look for keys.
+func dropKey(t testing.TB, dir string) {
+	t.Helper()
+	key := newKey(t, "ES256")
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum, err := (&jose.JSONWebKey{Key: key.Public()}).Thumbprint(crypto.SHA256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Headers: map[string]string{"Created": time.Now().UTC().Format(time.RFC3339Nano)}, Bytes: der})
+	fresh := filepath.Join(dir, "fresh")
+	if err := os.WriteFile(fresh, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(fresh, filepath.Join(dir, base64.RawURLEncoding.EncodeToString(sum)+".pem")); err != nil {
+		t.Fatal(err)
+	}
+}
