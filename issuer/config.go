@@ -52,7 +52,8 @@ type Config struct {
 	KeysDir string
 	// Algorithm of new keys: ES256 (default), RS256 or EdDSA.
 	Algorithm string
-	// KeyDelay is how long a new key is published before it signs, so that verifiers know it; 0 is 10 minutes. The only key signs at once.
+	// KeyDelay is how long a new key is published before it signs, so that verifiers know it; 0 is 20 minutes, because
+	// widely used ones look for new keys every 15 (docs/interop.md). The only key signs at once.
 	KeyDelay time.Duration
 
 	// AccessLife of access tokens; 0 is 10 minutes. At most Retention.MaxTokenLife.
@@ -159,7 +160,7 @@ func (c Config) complete() (Config, error) {
 		v    *time.Duration
 		zero time.Duration
 	}{
-		{"KeyDelay", &c.KeyDelay, 10 * time.Minute}, {"AccessLife", &c.AccessLife, 10 * time.Minute},
+		{"KeyDelay", &c.KeyDelay, 20 * time.Minute}, {"AccessLife", &c.AccessLife, 10 * time.Minute},
 		{"RefreshIdle", &c.RefreshIdle, 24 * time.Hour}, {"RefreshAbsolute", &c.RefreshAbsolute, 30 * 24 * time.Hour},
 		{"ReuseGrace", &c.ReuseGrace, 0}, {"LoginEvery", &c.LoginEvery, 5 * time.Second},
 		{"MaxStaleness", &c.MaxStaleness, 30 * time.Second}, {"RepairInterval", &c.RepairInterval, 5 * time.Second},

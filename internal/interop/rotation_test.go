@@ -27,7 +27,7 @@ import (
 )
 
 const (
-	// keyDelay stands for the 10 minutes of a real issuer, and learn for what its
+	// keyDelay stands for the 20 minutes of a real issuer, and learn for what its
 	// verifiers are set to: they look at the key set more often than that.
 	keyDelay = 4 * time.Second
 	learn    = time.Second
@@ -37,7 +37,7 @@ const (
 // verifiers judge every token the moment it is issued: not one is refused.
 func TestM17_StrangersFollowARotation(t *testing.T) {
 	t.Parallel()
-	w, tokens := newLibraryIssuer(t)
+	w, tokens := newLibraryIssuer(t, func(c *issuer.Config) { c.KeyDelay = keyDelay })
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	_, first := tokens()
@@ -171,9 +171,37 @@ func (l *load) least(kid string) int {
 	return least
 }
 
-// newLibraryIssuer embeds an issuer, for its key delay, and gives a source of fresh
-// tokens with their kid.
-func newLibraryIssuer(t testing.TB) (*world, func() (raw, kid string)) {
+// TestM17_TheDefaultDelayIsEnough: of the verifiers here jwx asks least often, if
+// nobody tells it anything, and does not ask again for a kid it does not know.
+func TestM17_TheDefaultDelayIsEnough(t *testing.T) {
+	t.Parallel()
+	var ahead atomic.Int64 // of the issuer's clock
+	w, tokens := newLibraryIssuer(t, func(c *issuer.Config) {
+		c.MaxStaleness = 24 * time.Hour // the broker's clock stays where it is
+		c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	})
+	_, first := tokens()
+	dropKey(t, w.keysDir)
+	until(t, "both keys are published", func() bool {
+		var set jose.JSONWebKeySet
+		if err := getJSON(t.Context(), w.jwks(), &set); err != nil {
+			t.Fatal(err)
+		}
+		return len(set.Keys) == 2
+	})
+	ahead.Store(int64(httprc.DefaultMinInterval + time.Minute))
+	if _, kid := tokens(); kid != first {
+		t.Errorf("the new key signs before jwx looks for it, which is every %v", httprc.DefaultMinInterval)
+	}
+	ahead.Store(int64(time.Hour))
+	if _, kid := tokens(); kid == first {
+		t.Error("the new key does not sign after an hour")
+	}
+}
+
+// newLibraryIssuer embeds an issuer, for what no flag sets, and gives a source of
+// fresh tokens with their kid.
+func newLibraryIssuer(t testing.TB, change func(*issuer.Config)) (*world, func() (raw, kid string)) {
 	t.Helper()
 	broker := natstest.Start(t)
 	var handler atomic.Value
@@ -185,10 +213,12 @@ func newLibraryIssuer(t testing.TB) (*world, func() (raw, kid string)) {
 		t.Fatal(err)
 	}
 	t.Cleanup(nc.Close)
-	i, err := issuer.New(t.Context(), issuer.Config{
+	cfg := issuer.Config{
 		Issuer: w.issuer, Audience: []string{audience}, Conn: nc, KeysDir: w.keysDir, EnsureStream: true,
-		KeyDelay: keyDelay, RepairInterval: 50 * time.Millisecond, Argon2: issuer.Argon2{Memory: 64, Time: 1},
-	})
+		RepairInterval: 50 * time.Millisecond, Argon2: issuer.Argon2{Memory: 64, Time: 1},
+	}
+	change(&cfg)
+	i, err := issuer.New(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
