@@ -37,9 +37,12 @@ func (v *Verifier) apply(_ context.Context, batch []events.Event) error {
 	if len(v.batch) == 0 {
 		return nil
 	}
+	v.keeper.keep(v.deny, v.batch)
 	err := v.deny.Apply(v.batch)
 	full := errors.Is(err, cache.ErrFull)
-	v.full.Store(full)
+	if v.full.Store(full); full && v.keeper != nil && v.keeper.file != nil {
+		v.keeper.file.Fail(err) // what found no room would be appended again and again
+	}
 	v.watchers.applied(v.batch) // even after an error: some are in force
 	if errors.Is(err, cache.ErrInvalid) && !full {
 		v.unusable.Add(1) // to read it again would not help

@@ -56,7 +56,13 @@ func (v *Verifier) Run(ctx context.Context) error {
 	}
 	began, real := v.now(), time.Now()
 	work("look after itself", func(ctx context.Context) error { return v.attend(ctx, began, real) })
-	work("follow the feed", func(ctx context.Context) error { return v.feed.Run(ctx, v.apply) })
+	if v.keeper != nil {
+		work("keep the snapshot", v.keepSnapshot)
+	}
+	work("follow the feed", func(ctx context.Context) error {
+		v.warmStart()
+		return v.feed.Run(ctx, v.apply)
+	})
 	all.Wait()
 	select {
 	case err := <-failed:

@@ -114,6 +114,9 @@ func (v *Verifier) Status() Status {
 	if s.Feed.ClockBehind > 0 {
 		s.Degraded = append(s.Degraded, fmt.Sprintf("this node's clock is at least %v behind", s.Feed.ClockBehind))
 	}
+	if problem := v.keeper.problem(); problem != "" {
+		s.Degraded = append(s.Degraded, problem)
+	}
 	for _, i := range v.order {
 		is := i.status()
 		if is.Error != "" {

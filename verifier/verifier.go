@@ -23,6 +23,8 @@ type Verifier struct {
 	started             time.Time
 	nc                  *nats.Conn // nil with Config.Feed
 	feed                Feed
+	warm                *warm   // the same, if there is a snapshot
+	keeper              *keeper // nil: no snapshot
 	deny                *cache.Denylist
 	memo                *cache.Memo[*verified] // nil: none
 	intake              intake
@@ -178,6 +180,16 @@ func (v *Verifier) addIssuer(n int, c Config) error {
 }
 
 func (v *Verifier) openFeed(c Config) error {
+	var err error
+	if v.keeper, err = newKeeper(c); err != nil {
+		return err
+	}
+	defer func() {
+		if v.keeper != nil && v.feed != nil {
+			v.warm = &warm{Feed: v.feed, bound: v.rule.MaxStaleness}
+			v.feed = v.warm
+		}
+	}()
 	if v.feed = c.Feed; v.feed != nil {
 		return nil
 	}

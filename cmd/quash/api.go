@@ -32,6 +32,7 @@ type apiCmd struct {
 	Leeway        time.Duration `default:"30s" help:"How far the clocks of the issuer and this node may be apart: an expired token is accepted for so much longer (${default})."`
 	MaxTokenLife  time.Duration `default:"1h" help:"Longest life of a token to accept; at most what the stream was made for (${default})."`
 	MaxEntries    *int          `placeholder:"N" help:"Most revocations to hold, beyond it the node is not ready (default: 10,000,000)."`
+	Snapshot      string        `placeholder:"FILE" help:"Keep what is revoked in this file, so that a restarted node can serve while NATS is away, within --max-staleness of the file. One file per node, readable and writable by it alone."`
 	Node          string        `placeholder:"NAME" help:"Name in quash status (default: host name and process number)."`
 	Drain         time.Duration `default:"0s" help:"How long to answer 'not ready' before stopping (${default})."`
 
@@ -96,6 +97,7 @@ func (c *apiCmd) config() (verifier.Config, error) {
 		MaxStaleness: c.MaxStaleness,
 		MaxTokenLife: c.MaxTokenLife,
 		Leeway:       c.Leeway,
+		Snapshot:     c.Snapshot,
 	}
 	if c.Leeway == 0 {
 		cfg.Leeway = -1 // none: the field's zero is the default

@@ -24,6 +24,7 @@ type foreignAPI struct {
 	jwks    string
 	address string
 	nats    string
+	flags   []string
 	process *process
 }
 
@@ -50,7 +51,7 @@ func newForeignAPI(t *testing.T, natsURL string) *foreignAPI {
 
 func (f *foreignAPI) start() {
 	f.t.Helper()
-	f.process = startQuash(f.t, "api", "--listen", f.address, "--issuer", foreignIssuer, "--jwks", f.jwks, "--nats", f.nats)
+	f.process = startQuash(f.t, append([]string{"api", "--listen", f.address, "--issuer", foreignIssuer, "--jwks", f.jwks, "--nats", f.nats}, f.flags...)...)
 }
 
 func (f *foreignAPI) token(session string) string {

@@ -29,6 +29,7 @@ var fieldNames = map[string]string{
 	"MaxStaleness":              "--max-staleness",
 	"MaxTokenLife":              "--max-token-life",
 	"MaxEntries":                "--max-entries",
+	"Snapshot":                  "--snapshot",
 	"Leeway":                    "--leeway",
 	"StayReady":                 "stay-ready",
 	"verifier.AllowHTTP":        "--insecure-http-jwks",

@@ -1,0 +1,125 @@
+package snapshot
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// compactAbove is the growth that makes a compaction worth while.
+const compactAbove = 4 << 20
+
+// Due reports whether the file has outgrown what it held after the last compaction.
+func (w *Writer) Due() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err == nil && w.size > 2*w.compact+compactAbove
+}
+
+// Compact writes the statements that live is true for into a new file and puts it in the place of the old one. Add and Mark go on
+// meanwhile; they wait only while what they added since is copied. On an error the old file stays in use.
+func (w *Writer) Compact(live func(Statement) bool) error {
+	w.compacting.Lock()
+	defer w.compacting.Unlock()
+	w.mu.Lock()
+	upTo, err := w.size, w.err
+	w.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	next, err := create(w.path, w.id)
+	if err != nil {
+		return fmt.Errorf("compact the snapshot: %w", err)
+	}
+	c := copier{to: &Writer{f: next, crc: headerCRC(w.id), size: headerBytes}, live: live}
+	if err = c.copy(w.path, w.id, upTo); err == nil {
+		w.mu.Lock()
+		err = c.rest(w)
+		w.mu.Unlock()
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("compact the snapshot: %w", err), next.Close(), os.Remove(next.Name()))
+	}
+	return nil
+}
+
+// copier carries the frames of one file over into another.
+type copier struct {
+	to   *Writer
+	live func(Statement) bool
+	in   frames
+	old  *os.File
+	mark []byte // the last one, not copied yet
+	kept []Statement
+}
+
+// copy takes the frames up to an offset that is the end of one.
+func (c *copier) copy(path string, id Identity, upTo int64) (err error) {
+	if c.old, err = os.Open(path); err != nil {
+		return err
+	}
+	br := bufio.NewReaderSize(c.old, readBuffer)
+	crc, err := readHeader(br, id)
+	if err != nil {
+		return errors.Join(err, c.old.Close())
+	}
+	c.in = frames{r: br, crc: crc, good: headerBytes}
+	if err := c.through(upTo); err != nil {
+		return errors.Join(err, c.old.Close())
+	}
+	return nil
+}
+
+func (c *copier) through(upTo int64) error {
+	for c.in.good < upTo {
+		kind, payload, err := c.in.next()
+		if errors.Is(err, io.EOF) {
+			err = fmt.Errorf("%w: it is shorter than what was written", ErrDamaged)
+		}
+		if err != nil {
+			return err
+		}
+		if kind == kindMark {
+			c.mark = append(c.mark[:0], payload...)
+			continue
+		}
+		c.kept = c.kept[:0]
+		err = statements(payload, func(s Statement) {
+			if c.live(s) {
+				c.kept = append(c.kept, s)
+			}
+		})
+		if err == nil {
+			err = c.to.Add(c.kept)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rest copies what was added since, and exchanges the files. The lock of w is held.
+func (c *copier) rest(w *Writer) error {
+	defer c.old.Close() //nolint:errcheck // only read
+	if w.err != nil {
+		return w.err
+	}
+	if err := c.through(w.size); err != nil {
+		return err
+	}
+	if len(c.mark) > 0 {
+		c.to.out, c.to.crc = frame(c.to.out[:0], c.to.crc, kindMark, c.mark)
+		if err := c.to.flush(); err != nil {
+			return err
+		}
+	}
+	if err := os.Rename(c.to.f.Name(), w.path); err != nil {
+		return err
+	}
+	_ = w.f.Close() // its name is gone, and with it what it held
+	w.f, w.crc, w.size, w.compact = c.to.f, c.to.crc, c.to.size, c.to.size
+	return nil
+}

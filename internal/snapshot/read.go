@@ -1,0 +1,85 @@
+package snapshot
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// Contents is what Read found.
+type Contents struct {
+	Mark       Mark
+	Marked     bool // there is a mark; without one nothing is complete
+	Statements int
+	Torn       bool // the end was cut off by a crash
+
+	end int64 // of the last whole frame
+	crc uint32
+}
+
+const readBuffer = 1 << 20
+
+// Read checks the whole file, and only then calls apply with its statements, some at a time; the slice is only valid until apply
+// returns. Errors: ErrDamaged, ErrForeign, ErrVersion, those of the file system (os.ErrNotExist: there is none), and apply's.
+func Read(path string, id Identity, apply func([]Statement) error) (Contents, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Contents{}, err
+	}
+	defer f.Close() //nolint:errcheck // only read
+	c, err := scan(f, id, nil)
+	if err != nil || apply == nil {
+		return c, err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return Contents{}, err
+	}
+	again, err := scan(f, id, apply)
+	if err == nil && again.end < c.end {
+		err = fmt.Errorf("%w: it changed while it was read", ErrDamaged)
+	}
+	return c, err
+}
+
+func scan(r io.Reader, id Identity, apply func([]Statement) error) (c Contents, err error) {
+	br := bufio.NewReaderSize(r, readBuffer)
+	crc, err := readHeader(br, id)
+	if err != nil {
+		return Contents{}, err
+	}
+	var batch []Statement
+	f := frames{r: br, crc: crc, good: headerBytes}
+	for {
+		kind, payload, err := f.next()
+		c.end, c.crc = f.good, f.crc
+		switch {
+		case errors.Is(err, io.EOF):
+			return c, nil
+		case errors.Is(err, errTorn):
+			c.Torn = true
+			return c, nil
+		case err != nil:
+			return Contents{}, err
+		}
+		switch kind {
+		case kindStatements:
+			batch = batch[:0]
+			if err = statements(payload, func(s Statement) { batch = append(batch, s) }); err == nil && apply != nil {
+				if err := apply(batch); err != nil {
+					return Contents{}, err
+				}
+			}
+			c.Statements += len(batch)
+		case kindMark:
+			c.Mark, err = decodeMark(payload)
+			c.Marked = true
+		default:
+			err = fmt.Errorf("a frame of the unknown kind %d", kind)
+		}
+		if err != nil {
+			return Contents{}, fmt.Errorf("%w: before offset %d: %w", ErrDamaged, f.good, err)
+		}
+	}
+}

@@ -1,0 +1,123 @@
+package snapshot
+
+import (
+	"encoding/binary"
+	"errors"
+	"time"
+)
+
+// Statement is one of the denylist's, as cache.Statement has it.
+type Statement struct {
+	Scope       uint8
+	Issuer, Key string
+	Before      int64
+	Gen         uint64
+	Until       int64
+	Sequence    uint64
+}
+
+// Mark says that everything before it in the file is complete up to AsOf.
+type Mark struct {
+	AsOf      time.Time     // of the node's view when the mark was written
+	Staleness time.Duration // of that view then
+	Written   time.Time     // by the node's wall clock
+	Boot      [16]byte      // the machine's boot; zero: unknown
+	Uptime    time.Duration // since that boot, time asleep included
+	Sequence  uint64        // of the stream; for people
+	// What the stream promises, see events.Retention.
+	MaxTokenLife, Leeway time.Duration
+}
+
+func appendStatement(b []byte, s *Statement) []byte {
+	b = append(b, s.Scope)
+	b = binary.AppendUvarint(b, uint64(len(s.Issuer)))
+	b = append(b, s.Issuer...)
+	b = binary.AppendUvarint(b, uint64(len(s.Key)))
+	b = append(b, s.Key...)
+	b = binary.AppendVarint(b, s.Before)
+	b = binary.AppendUvarint(b, s.Gen)
+	b = binary.AppendVarint(b, s.Until)
+	return binary.AppendUvarint(b, s.Sequence)
+}
+
+var errRecord = errors.New("a record cannot be read")
+
+// reader takes values off a payload; after a mistake it gives zeros and err is set.
+type reader struct {
+	b   []byte
+	err error
+}
+
+func (r *reader) take(n uint64) []byte {
+	if n > uint64(len(r.b)) {
+		r.err, r.b = errRecord, nil
+		return nil
+	}
+	head := r.b[:n]
+	r.b = r.b[n:]
+	return head
+}
+
+func (r *reader) uint() uint64 {
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 {
+		r.err, r.b = errRecord, nil
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *reader) int() int64 {
+	v, n := binary.Varint(r.b)
+	if n <= 0 {
+		r.err, r.b = errRecord, nil
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *reader) statement() (s Statement) {
+	if scope := r.take(1); scope != nil {
+		s.Scope = scope[0]
+	}
+	s.Issuer = string(r.take(r.uint()))
+	s.Key = string(r.take(r.uint()))
+	s.Before, s.Gen, s.Until, s.Sequence = r.int(), r.uint(), r.int(), r.uint()
+	return s
+}
+
+// statements calls each with those of a payload.
+func statements(payload []byte, each func(Statement)) error {
+	r := reader{b: payload}
+	for len(r.b) > 0 {
+		s := r.statement()
+		if r.err != nil {
+			return r.err
+		}
+		each(s)
+	}
+	return r.err
+}
+
+func (m Mark) encode() []byte {
+	var b []byte
+	for _, v := range [...]int64{m.AsOf.UnixNano(), int64(m.Staleness), m.Written.UnixNano(), int64(m.Uptime), int64(m.MaxTokenLife), int64(m.Leeway)} {
+		b = binary.AppendVarint(b, v)
+	}
+	b = binary.AppendUvarint(b, m.Sequence)
+	return append(b, m.Boot[:]...)
+}
+
+func decodeMark(payload []byte) (m Mark, err error) {
+	r := reader{b: payload}
+	m.AsOf, m.Staleness, m.Written = time.Unix(0, r.int()).UTC(), time.Duration(r.int()), time.Unix(0, r.int()).UTC()
+	m.Uptime, m.MaxTokenLife, m.Leeway = time.Duration(r.int()), time.Duration(r.int()), time.Duration(r.int())
+	m.Sequence = r.uint()
+	copy(m.Boot[:], r.take(uint64(len(m.Boot))))
+	if r.err == nil && len(r.b) > 0 {
+		r.err = errRecord
+	}
+	return m, r.err
+}

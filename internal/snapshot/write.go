@@ -1,0 +1,140 @@
+package snapshot
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+)
+
+// Writer appends to a snapshot. It is safe for concurrent use. After an error it writes nothing more: Err says which one.
+type Writer struct {
+	path string
+	id   Identity
+
+	mu      sync.Mutex // guards what follows
+	f       *os.File
+	crc     uint32
+	size    int64
+	compact int64 // the size after the last compaction
+	payload []byte
+	out     []byte
+	err     error
+
+	compacting sync.Mutex // one at a time; taken before mu
+}
+
+// Create starts a new file in place of whatever is there.
+func Create(path string, id Identity) (*Writer, error) {
+	f, err := create(path, id)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return nil, errors.Join(err, f.Close(), os.Remove(f.Name()))
+	}
+	return &Writer{path: path, id: id, f: f, crc: headerCRC(id), size: headerBytes, compact: headerBytes}, nil
+}
+
+// Append goes on with the file that Read has read; what a crash left of a last frame is cut off.
+func Append(path string, id Identity, c Contents) (*Writer, error) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Truncate(c.end); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	if _, err := f.Seek(c.end, io.SeekStart); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return &Writer{path: path, id: id, f: f, crc: c.crc, size: c.end, compact: headerBytes}, nil
+}
+
+// create makes an empty snapshot under a temporary name in the same directory.
+func create(path string, id Identity) (*os.File, error) {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // 0600
+	if err != nil {
+		return nil, err
+	}
+	if _, err := f.Write(header(id)); err != nil {
+		return nil, errors.Join(err, f.Close(), os.Remove(f.Name()))
+	}
+	return f, nil
+}
+
+// ErrClosed: the Writer was closed.
+var ErrClosed = errors.New("the snapshot is closed")
+
+// Add appends statements.
+func (w *Writer) Add(batch []Statement) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.out, w.payload = w.out[:0], w.payload[:0]
+	for n := range batch {
+		w.payload = appendStatement(w.payload, &batch[n])
+		if len(w.payload) > maxPayload/2 {
+			w.seal()
+		}
+	}
+	if len(w.payload) > 0 {
+		w.seal()
+	}
+	return w.flush()
+}
+
+func (w *Writer) seal() {
+	w.out, w.crc = frame(w.out, w.crc, kindStatements, w.payload)
+	w.payload = w.payload[:0]
+}
+
+// Mark says that everything appended so far is complete. It returns an error if anything could not be written: then the last
+// mark in the file stays the last.
+func (w *Writer) Mark(m Mark) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.out, w.crc = frame(w.out[:0], w.crc, kindMark, m.encode())
+	return w.flush()
+}
+
+// flush hands the sealed frames to the system; the lock is held.
+func (w *Writer) flush() error {
+	if w.err == nil && len(w.out) > 0 {
+		n, err := w.f.Write(w.out)
+		w.size += int64(n)
+		if err != nil {
+			w.err = fmt.Errorf("write the snapshot: %w", err)
+		}
+	}
+	return w.err
+}
+
+// Fail stops the writing for a reason of the caller's; the file keeps its last mark.
+func (w *Writer) Fail(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err == nil {
+		w.err = err
+	}
+}
+
+// Err is why nothing is written any more, or nil.
+func (w *Writer) Err() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
+}
+
+// Close syncs and closes the file.
+func (w *Writer) Close() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if errors.Is(w.err, ErrClosed) {
+		return nil
+	}
+	err := errors.Join(w.f.Sync(), w.f.Close())
+	w.err = ErrClosed
+	return err
+}
