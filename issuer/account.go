@@ -42,20 +42,12 @@ func (i *Issuer) SetPassword(ctx context.Context, sub, password string, why Caus
 	if err != nil {
 		return err
 	}
-	if err := i.change(ctx, sub, func(u *User) { u.PasswordHash = hash }); err != nil {
-		return err
-	}
-	_, err = i.Revoke(ctx, why.of(events.Subject, sub))
-	return err
+	return i.alter(ctx, sub, why, func(u *User) { u.PasswordHash = hash })
 }
 
 // Disable bars the user from login and refresh, and then ends all sessions. On an error the call may be repeated.
 func (i *Issuer) Disable(ctx context.Context, sub string, why Cause) error {
-	if err := i.change(ctx, sub, func(u *User) { u.Disabled = true }); err != nil {
-		return err
-	}
-	_, err := i.Revoke(ctx, why.of(events.Subject, sub))
-	return err
+	return i.alter(ctx, sub, why, func(u *User) { u.Disabled = true })
 }
 
 // Enable lets the user log in again. What was revoked stays revoked.

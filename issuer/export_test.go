@@ -169,6 +169,13 @@ var CleanAgent = cleanAgent
 func Recode(key string, value []byte) ([]byte, error) {
 	r := record{key: key, value: value, revision: 1}
 	switch key[0] {
+	case 'p':
+		a, err := decodeAlteration(r)
+		if err != nil {
+			return nil, err
+		}
+		w, err := a.write()
+		return w.value, err
 	case 'm':
 		m, err := decodeMark(r)
 		if err != nil {

@@ -24,6 +24,8 @@ const (
 	kindTokens  = "tokens"
 	kindClient  = "client"
 	kindIndex   = "index"
+
+	kindAlteration = "alteration"
 )
 
 // neverDeleted: the issuer deletes sessions, their index records and pointers only. A deleted mark would be an un-revocation.

@@ -39,6 +39,9 @@ func (i *Issuer) repairOne(ctx context.Context, pointer string) error {
 	if err != nil || !rs[0].exists() {
 		return err
 	}
+	if strings.HasPrefix(key, "u.") {
+		return i.repairAccount(ctx, rs[0])
+	}
 	if rs[1].exists() && strings.HasPrefix(key, "s.") {
 		s, err := decodeSession(rs[1])
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"go/token"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -131,7 +132,14 @@ func TestOneWayToPublish(t *testing.T) {
 func TestM19_CrashBetweenTheSteps(t *testing.T) {
 	t.Parallel()
 	nats := server(t)
-	r := start(t, nats.URL(), func(c *issuer.Config) { c.RepairInterval = time.Hour })
+	l := &logs{}
+	// The one that crashed can repair nothing: what fails goes on failing until it is stopped.
+	r := start(t, nats.URL(), func(c *issuer.Config) { c.RepairInterval, c.Logger = time.Second, l.logger() })
+	defer func() {
+		if t.Failed() {
+			t.Log(l)
+		}
+	}()
 	u := r.user("ann")
 	ctx := t.Context()
 	for _, scope := range []events.Scope{events.Session, events.Subject, events.Client, events.Issuer, events.Key} {
@@ -140,8 +148,10 @@ func TestM19_CrashBetweenTheSteps(t *testing.T) {
 			key := map[events.Scope]string{events.Session: s.Sid, events.Subject: u.Sub, events.Client: "quash", events.Issuer: "",
 				events.Key: issuer.KeyID(r.Issuer, s.Access)}[scope]
 			before := r.published(scope, key)
+			var crashed atomic.Bool
 			issuer.SetFault(r.Issuer, func(at string) error {
-				if at == step {
+				if at == step || crashed.Load() {
+					crashed.Store(true)
 					return errCrash
 				}
 				return nil
