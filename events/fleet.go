@@ -30,6 +30,8 @@ type Question struct {
 const (
 	defaultQuiet = 150 * time.Millisecond
 	longestAsk   = 30 * time.Second
+	// lonelyQuiet is how long an answer is waited for when the census heard nobody: there is no node, or all are slow.
+	lonelyQuiet = time.Second
 	// pendingAnswers is how many answers may wait to be read at a time.
 	pendingAnswers = 16 << 10
 )
@@ -123,8 +125,10 @@ func (c *collection) run(ctx context.Context) {
 			for i := range c.answers {
 				c.paid(c.answers[i].Node)
 			}
-			if !c.expected {
-				return
+			if !c.expected { // nobody was quick enough to be counted: somebody may still answer
+				timer = time.NewTimer(lonelyQuiet)
+				defer timer.Stop()
+				silence, c.quiet = timer.C, defaultQuiet
 			}
 		case <-silence:
 			return
