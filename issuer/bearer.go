@@ -112,10 +112,8 @@ func (i *Issuer) admin(raw string) (accessClaims, error) {
 	if err != nil {
 		return accessClaims{}, err
 	}
-	if !slices.Contains(strings.Fields(c.Scope), ScopeAdmin) {
-		return accessClaims{}, errScope
+	if !has(c, ScopeAdmin) {
+		return accessClaims{}, &scopeError{ScopeAdmin}
 	}
 	return c, nil
 }
-
-var errScope = errors.New("the scope " + ScopeAdmin + " is needed")

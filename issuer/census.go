@@ -126,6 +126,10 @@ func (f filter) pattern() string {
 	return "x." + part(f.sub) + "." + part(f.client) + ".*"
 }
 
+func (f filter) holds(s *session) bool {
+	return (f.sub == "" || f.sub == s.Sub) && (f.client == "" || f.client == s.Client)
+}
+
 // position is an index record and where it is in the bucket.
 type position struct {
 	index

@@ -1,6 +1,7 @@
 package issuer
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"net"
@@ -17,8 +18,13 @@ import (
 	"github.com/quash-auth/quash/events"
 )
 
-// ScopeAdmin is the OAuth scope that POST /admin/revocations asks for.
-const ScopeAdmin = "quash.admin"
+// OAuth scopes of operators and their systems.
+const (
+	// ScopeAdmin may do everything that the issuer offers to operators.
+	ScopeAdmin = "quash.admin"
+	// ScopeRevoke may revoke tokens, sessions and subjects, and nothing else: for systems that decide about one user at a time.
+	ScopeRevoke = "quash.revoke"
+)
 
 // Config says what an issuer is. Zero values are the safe ones.
 type Config struct {
@@ -83,6 +89,15 @@ type Config struct {
 	LoginBurst int
 	// LoginEvery is how often one more attempt is granted after that; 0 is 5 seconds.
 	LoginEvery time.Duration
+	// RevokeBurst is how many tokens, sessions and subjects one operator or system may revoke at once through the HTTP
+	// endpoints, for all replicas together; 0 is 100. Previews count as well.
+	RevokeBurst int
+	// RevokeEvery is how often one more is granted after that; 0 is 100 milliseconds.
+	RevokeEvery time.Duration
+	// WideBurst is the same for the scopes client, key and issuer; 0 is 5.
+	WideBurst int
+	// WideEvery is how often one more of those is granted; 0 is one minute.
+	WideEvery time.Duration
 	// ClientAddress tells the caller's network address for throttling; nil: the peer's. Set it behind a proxy you trust.
 	ClientAddress func(*http.Request) string
 
@@ -163,6 +178,7 @@ func (c Config) complete() (Config, error) {
 		{"KeyDelay", &c.KeyDelay, 20 * time.Minute}, {"AccessLife", &c.AccessLife, 10 * time.Minute},
 		{"RefreshIdle", &c.RefreshIdle, 24 * time.Hour}, {"RefreshAbsolute", &c.RefreshAbsolute, 30 * 24 * time.Hour},
 		{"ReuseGrace", &c.ReuseGrace, 0}, {"LoginEvery", &c.LoginEvery, 5 * time.Second},
+		{"RevokeEvery", &c.RevokeEvery, 100 * time.Millisecond}, {"WideEvery", &c.WideEvery, time.Minute},
 		{"MaxStaleness", &c.MaxStaleness, 30 * time.Second}, {"RepairInterval", &c.RepairInterval, 5 * time.Second},
 		{"Timeout", &c.Timeout, 5 * time.Second},
 	} {
@@ -188,14 +204,16 @@ func (c Config) complete() (Config, error) {
 		return bad("PasswordWorkers", "is negative")
 	case c.LoginBurst < 0:
 		return bad("LoginBurst", "is negative")
+	case c.RevokeBurst < 0:
+		return bad("RevokeBurst", "is negative")
+	case c.WideBurst < 0:
+		return bad("WideBurst", "is negative")
 	}
 	c.Replicas = max(c.Replicas, 1)
 	if c.PasswordWorkers == 0 {
 		c.PasswordWorkers = runtime.GOMAXPROCS(0)
 	}
-	if c.LoginBurst == 0 {
-		c.LoginBurst = 10
-	}
+	c.LoginBurst, c.RevokeBurst, c.WideBurst = cmp.Or(c.LoginBurst, 10), cmp.Or(c.RevokeBurst, 100), cmp.Or(c.WideBurst, 5)
 	if c.Argon2, err = c.Argon2.complete(); err != nil {
 		return bad("Argon2", err.Error())
 	}

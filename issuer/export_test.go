@@ -152,6 +152,13 @@ var (
 	CursorKey  = cursorKey
 )
 
+// Preview counts living sessions, reading at most so many.
+func Preview(ctx context.Context, i *Issuer, sub, client string, most int) (sessions int, exact bool, err error) {
+	p := preview{Exact: true, Clients: map[string]int{}}
+	err = i.count(ctx, &p, filter{sub, client}, most)
+	return p.Sessions, p.Exact, err
+}
+
 // IndexKey of a session.
 func IndexKey(sub, client, sid string) string { return index{sub, client, sid}.key() }
 

@@ -70,7 +70,8 @@ func FuzzRefreshToken(f *testing.F) {
 
 func FuzzAdmin(f *testing.F) {
 	for _, s := range []string{`{"scope":"session","key":"x"}`, `{"scope":"subject","key":"x","gen":3,"until":1e9}`, `{"scope":"issuer"}`,
-		`{"scope":"x"}`, `{"scope":"key","key":"\u0000","reason":"r","txn":"t"}`, `{"until":99999999999999999999}`} {
+		`{"scope":"x"}`, `{"scope":"key","key":"\u0000","reason":"r","txn":"t"}`, `{"until":99999999999999999999}`,
+		`{"scope":"client","key":"x","dry_run":true,"confirm":"x"}`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {

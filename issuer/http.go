@@ -57,6 +57,7 @@ func (i *Issuer) routes() http.Handler {
 	get(base+"/sessions", i.serveSessions)
 	mux.Handle(base+"/sessions/{sid}", i.endpoint(i.serveEndSession, http.MethodDelete))
 	post("/admin/revocations", i.serveAdminRevocation)
+	get(base+"/admin/sessions", i.serveAdminSessions)
 	get(base+"/.well-known/jwks.json", i.serveKeys)
 	get("/.well-known/oauth-authorization-server"+base, i.serveMetadata)
 	get(base+"/.well-known/openid-configuration", i.serveMetadata)
@@ -119,6 +120,7 @@ func (i *Issuer) answer(err error) *fault {
 		throttled *ThrottledError
 		large     *http.MaxBytesError
 		field     *events.FieldError
+		scope     *scopeError
 	)
 	switch {
 	case errors.As(err, &f):
@@ -142,9 +144,9 @@ func (i *Issuer) answer(err error) *fault {
 	case errors.Is(err, ErrToken):
 		return &fault{status: http.StatusUnauthorized, code: "invalid_token", description: "the access token is not valid",
 			challenge: `Bearer realm="quash", error="invalid_token", error_description="the access token is not valid"`}
-	case errors.Is(err, errScope):
-		return &fault{status: http.StatusForbidden, code: "insufficient_scope", description: errScope.Error(),
-			challenge: `Bearer realm="quash", error="insufficient_scope", scope="` + ScopeAdmin + `"`}
+	case errors.As(err, &scope):
+		return &fault{status: http.StatusForbidden, code: "insufficient_scope", description: scope.Error(),
+			challenge: `Bearer realm="quash", error="insufficient_scope", scope="` + scope.scope + `"`}
 	case errors.As(err, &field):
 		return badRequest(field.Error())
 	case errors.Is(err, events.ErrInvalid):

@@ -29,6 +29,7 @@ type Issuer struct {
 	registrar registrar
 	passwords *passwords
 	throttle  *throttle
+	limit     limit
 	publisher *events.Publisher
 	feed      *events.Subscriber
 	deny      *cache.Denylist
@@ -93,6 +94,7 @@ func New(ctx context.Context, c Config) (*Issuer, error) {
 		return nil, err
 	}
 	i.throttle = &throttle{attempts, float64(c.LoginBurst), c.LoginEvery, c.Now}
+	i.limit.narrow, i.limit.wide = i.throttle.with(c.RevokeBurst, c.RevokeEvery), i.throttle.with(c.WideBurst, c.WideEvery)
 	if i.users == nil {
 		i.users = kvUsers{i.store}
 	}

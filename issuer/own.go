@@ -23,6 +23,16 @@ func (i *Issuer) own(r *http.Request) (accessClaims, error) {
 	return c, err
 }
 
+// reach is which sessions of its user a token may see and end: all, if its client may log her in itself; else those at that
+// client, for an application of somebody else has no business with the rest.
+func (i *Issuer) reach(c accessClaims) filter {
+	f := filter{sub: c.Subject}
+	if client, ok := i.client(c.Client); !ok || !client.may(GrantLogin) {
+		f.client = c.Client
+	}
+	return f
+}
+
 // byUser is a statement of the user about herself.
 func byUser(c accessClaims, scope events.Scope, key, reason string) events.Revocation {
 	return events.Revocation{Scope: scope, Key: key, By: "user", Actor: c.Subject, Reason: reason}
@@ -42,6 +52,10 @@ func (i *Issuer) serveLogoutAll(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if i.reach(c).client != "" {
+		return &fault{status: http.StatusForbidden, code: "access_denied",
+			description: "this client may end its own sessions only: DELETE /sessions/ and the sid"}
+	}
 	return i.end(w, r, byUser(c, events.Subject, c.Subject, "logout of all sessions"))
 }
 
@@ -57,7 +71,7 @@ func (i *Issuer) serveEndSession(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if s == nil || s.Sub != c.Subject {
+	if s == nil || !i.reach(c).holds(s) {
 		return errNoSession
 	}
 	return i.end(w, r, byUser(c, events.Session, s.sid, "logout of one session"))
@@ -98,6 +112,7 @@ func (i *Issuer) listed(s *session) listed {
 func left(at int64, now time.Time) int64 { return max(0, int64(time.Unix(at, 0).Sub(now)/time.Second)) }
 
 type sessionsAnswer struct {
+	Subject  string   `json:"sub,omitempty"` // whose they are, for operators
 	Sessions []listed `json:"sessions"`
 	Next     string   `json:"next,omitempty"` // cursor of the next page; absent: this was the last
 }
@@ -117,7 +132,7 @@ func (i *Issuer) serveSessions(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	answer, err := i.sessionsPage(r, filter{sub: c.Subject}, q, func(l *listed) { l.Current = l.Session == c.Session })
+	answer, err := i.sessionsPage(r, i.reach(c), q, func(s *session, l *listed) { l.Current = s.sid == c.Session })
 	if err != nil {
 		return err
 	}
@@ -126,7 +141,7 @@ func (i *Issuer) serveSessions(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func (i *Issuer) sessionsPage(r *http.Request, f filter, q map[string]string, each func(*listed)) (sessionsAnswer, error) {
+func (i *Issuer) sessionsPage(r *http.Request, f filter, q map[string]string, each func(*session, *listed)) (sessionsAnswer, error) {
 	limit, after := uint64(pageDefault), uint64(0)
 	var err error
 	if text, ok := q["limit"]; ok {
@@ -146,7 +161,7 @@ func (i *Issuer) sessionsPage(r *http.Request, f filter, q map[string]string, ea
 	answer := sessionsAnswer{Sessions: []listed{}}
 	for _, s := range ss {
 		l := i.listed(s)
-		each(&l)
+		each(s, &l)
 		answer.Sessions = append(answer.Sessions, l)
 	}
 	if next > 0 {

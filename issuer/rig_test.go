@@ -227,7 +227,11 @@ func (r *rig) bearer(path, token, body string) answer {
 // revoke is POST /admin/revocations.
 func (r *rig) revoke(admin, scope, key string) answer {
 	r.t.Helper()
-	body, _ := json.Marshal(map[string]string{"scope": scope, "key": key, "reason": "test"})
+	confirm := key
+	if scope == "issuer" {
+		confirm = iss
+	}
+	body, _ := json.Marshal(map[string]string{"scope": scope, "key": key, "reason": "test", "confirm": confirm})
 	return r.bearer("/admin/revocations", admin, string(body))
 }
 

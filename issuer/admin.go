@@ -1,0 +1,203 @@
+package issuer
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/quash-auth/quash/events"
+	"github.com/quash-auth/quash/internal/strictjson"
+)
+
+// adminRevocation is the body of POST /admin/revocations.
+type adminRevocation struct {
+	events.Revocation
+	dryRun  bool
+	confirm string
+}
+
+func parseAdmin(body []byte) (q adminRevocation, err error) {
+	err = strictjson.Object(body, func(name string, raw []byte) error {
+		switch name {
+		case "scope", "key", "reason", "txn", "confirm":
+			text, err := strictjson.String(raw)
+			if err != nil {
+				return badRequest(name + ": must be a string")
+			}
+			switch name {
+			case "scope":
+				if q.Scope, err = events.ParseScope(text); err != nil {
+					return badRequest("scope: must be token, session, subject, client, key or issuer")
+				}
+			case "key":
+				q.Key = text
+			case "reason":
+				q.Reason = text
+			case "txn":
+				q.Txn = text
+			case "confirm":
+				q.confirm = text
+			}
+		case "until":
+			seconds, err := strictjson.NumericDate(raw)
+			if err != nil {
+				return badRequest("until: must be a number of seconds since 1970")
+			}
+			q.Until = time.Unix(seconds, 0)
+		case "gen":
+			gen, err := strictjson.Uint64(raw)
+			if err != nil || gen == 0 {
+				return badRequest("gen: must be a positive integer")
+			}
+			q.Gen = gen
+		case "dry_run":
+			dry, err := strictjson.Bool(raw)
+			if err != nil {
+				return badRequest("dry_run: must be true or false")
+			}
+			q.dryRun = dry
+		default:
+			return badRequest("unknown member, there are scope, key, reason, until, gen, txn, dry_run and confirm")
+		}
+		return nil
+	})
+	if err != nil {
+		return q, jsonError(err)
+	}
+	if !q.Scope.Valid() {
+		return q, badRequest("scope: is required")
+	}
+	return q, nil
+}
+
+// confirmed: a wide statement needs a reason, and the key a second time.
+func (q adminRevocation) confirmed(iss string) error {
+	if !wide(q.Scope) || q.dryRun {
+		return nil
+	}
+	name, want := "the key", q.Key
+	if q.Scope == events.Issuer {
+		name, want = "the issuer URL", iss
+	}
+	switch {
+	case strings.TrimSpace(q.Reason) == "":
+		return badRequest(fmt.Sprintf("reason: is required for scope %v, which ends more than one user's sessions or tokens", q.Scope))
+	case q.confirm == "":
+		return badRequest(fmt.Sprintf("confirm: is required for scope %v: send %s in it, %s (and dry_run: true to see first what it ends)", q.Scope, name, want))
+	case q.confirm != want:
+		return badRequest(fmt.Sprintf("confirm: is not %s, %s", name, want))
+	}
+	return nil
+}
+
+// scopeError is RFC 6750 §3.1's insufficient_scope; scope is what would do.
+type scopeError struct{ scope string }
+
+func (e *scopeError) Error() string { return "the scope " + e.scope + " is needed" }
+
+func has(c accessClaims, scope string) bool { return slices.Contains(strings.Fields(c.Scope), scope) }
+
+// operator accepts a bearer with one of the scopes; if it has none, the first is named as the one that is needed.
+func (i *Issuer) operator(r *http.Request, scopes ...string) (accessClaims, error) {
+	raw, err := bearer(r)
+	if err != nil {
+		return accessClaims{}, err
+	}
+	c, err := i.verify(raw)
+	if err != nil {
+		return accessClaims{}, err
+	}
+	if !slices.ContainsFunc(scopes, func(s string) bool { return has(c, s) }) {
+		return accessClaims{}, &scopeError{scopes[0]}
+	}
+	return c, nil
+}
+
+func (i *Issuer) serveAdminRevocation(w http.ResponseWriter, r *http.Request) error {
+	c, err := i.operator(r, ScopeAdmin, ScopeRevoke)
+	if err != nil {
+		return err
+	}
+	body, err := readJSON(r)
+	if err != nil {
+		return err
+	}
+	q, err := parseAdmin(body)
+	if err != nil {
+		return err
+	}
+	if (wide(q.Scope) || q.Gen != 0) && !has(c, ScopeAdmin) {
+		return &scopeError{ScopeAdmin}
+	}
+	if err := q.confirmed(i.cfg.Issuer); err != nil {
+		return err
+	}
+	q.By, q.Actor = "admin", c.Subject
+	if q.Txn == "" {
+		q.Txn = events.NewID()
+	}
+	// What is wrong with the statement must not cost its actor a turn.
+	whole := q.Revocation
+	whole.ID, whole.Issuer = events.NewID(), i.cfg.Issuer
+	if _, err := i.complete(r.Context(), whole); err != nil {
+		return err
+	}
+	back, err := i.limit.take(r.Context(), c.Subject, wide(q.Scope) && !q.dryRun)
+	if err != nil {
+		return err
+	}
+	if q.dryRun {
+		p, err := i.preview(r.Context(), q.Revocation)
+		if err != nil {
+			return err
+		}
+		i.respond(w, http.StatusOK, p)
+		return nil
+	}
+	if err := i.end(w, r, q.Revocation); err != nil {
+		back(r.Context())
+		return err
+	}
+	return nil
+}
+
+// serveAdminSessions lists living sessions of a user or a client, or of a user at a client.
+func (i *Issuer) serveAdminSessions(w http.ResponseWriter, r *http.Request) error {
+	raw, err := bearer(r)
+	if err != nil {
+		return err
+	}
+	if _, err := i.admin(raw); err != nil {
+		return err
+	}
+	q, err := readQuery(r, "sub", "username", "client_id", "limit", "cursor")
+	if err != nil {
+		return err
+	}
+	f := filter{sub: q["sub"], client: q["client_id"]}
+	switch {
+	case q["username"] != "" && f.sub != "":
+		return badRequest("sub and username are two ways to say the same: send one")
+	case q["username"] != "":
+		u, err := i.users.ByName(r.Context(), q["username"])
+		if errors.Is(err, ErrNoUser) {
+			return &fault{status: http.StatusNotFound, code: "invalid_request", description: "no user has this name"}
+		}
+		if err != nil {
+			return unavailable(err)
+		}
+		f.sub = u.Sub
+	case f == filter{}:
+		return badRequest("sub, username or client_id is required")
+	}
+	answer, err := i.sessionsPage(r, f, q, func(s *session, l *listed) { l.Subject = s.Sub })
+	if err != nil {
+		return err
+	}
+	answer.Subject = f.sub
+	i.respond(w, http.StatusOK, answer)
+	return nil
+}
