@@ -22,6 +22,8 @@ var (
 	// ErrLayout: the stream is not configured as this version needs it.
 	// `quash stream check` prints the differences, an operator resolves them.
 	ErrLayout = errors.New("revocation stream layout")
+	// ErrRedeemed: the one-time token was used before. See Redeemer.
+	ErrRedeemed = errors.New("one-time token used before")
 )
 
 // FieldError names the field of a Revocation or a configuration that is wrong.

@@ -100,12 +100,17 @@ type Difference struct {
 // LayoutError lists every field of an existing stream that differs. It wraps
 // ErrLayout.
 type LayoutError struct {
+	Stream      string // its name; empty means StreamName
 	Differences []Difference
 }
 
 func (e *LayoutError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%v: stream %s differs:", ErrLayout, StreamName)
+	name := e.Stream
+	if name == "" {
+		name = StreamName
+	}
+	fmt.Fprintf(&b, "%v: stream %s differs:", ErrLayout, name)
 	for i, d := range e.Differences {
 		if i > 0 {
 			b.WriteByte(';')

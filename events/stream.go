@@ -25,7 +25,7 @@ func EnsureStream(ctx context.Context, js jetstream.JetStream, l Layout) (jetstr
 		}
 	}
 	if err != nil {
-		return nil, streamError("create or read", err)
+		return nil, streamError("create or read", StreamName, err)
 	}
 	got, err := LayoutOf(stream.CachedInfo().Config)
 	if err != nil {
@@ -78,24 +78,24 @@ func CheckStream(ctx context.Context, js jetstream.JetStream) (Layout, error) {
 func streamConfig(ctx context.Context, js jetstream.JetStream) (jetstream.StreamConfig, error) {
 	stream, err := js.Stream(ctx, StreamName)
 	if err != nil {
-		return jetstream.StreamConfig{}, streamError("read", err)
+		return jetstream.StreamConfig{}, streamError("read", StreamName, err)
 	}
 	return stream.CachedInfo().Config, nil
 }
 
 // streamError puts an error of the JetStream API under our sentinels.
-func streamError(doing string, err error) error {
+func streamError(doing, stream string, err error) error {
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
-		return fmt.Errorf("%w: the stream %s does not exist: run `quash stream ensure`", ErrLayout, StreamName)
+		return fmt.Errorf("%w: the stream %s does not exist: run `quash stream ensure`", ErrLayout, stream)
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
-		return fmt.Errorf("%w: %s stream %s: JetStream is off for this server or account, enable it: %w", ErrUnavailable, doing, StreamName, err)
+		return fmt.Errorf("%w: %s stream %s: JetStream is off for this server or account, enable it: %w", ErrUnavailable, doing, stream, err)
 	case errors.Is(err, nats.ErrNoResponders):
-		return fmt.Errorf("%w: %s stream %s: no JetStream answers, check that the server runs with JetStream enabled: %w", ErrUnavailable, doing, StreamName, err)
+		return fmt.Errorf("%w: %s stream %s: no JetStream answers, check that the server runs with JetStream enabled: %w", ErrUnavailable, doing, stream, err)
 	}
 	var api *jetstream.APIError
 	if errors.As(err, &api) && fullCode(api) {
-		return fmt.Errorf("%w: %s stream %s: the server has no room, raise its JetStream limits: %w", ErrFull, doing, StreamName, err)
+		return fmt.Errorf("%w: %s stream %s: the server has no room, raise its JetStream limits: %w", ErrFull, doing, stream, err)
 	}
-	return fmt.Errorf("%w: %s stream %s (connected, and allowed to?): %w", ErrUnavailable, doing, StreamName, err)
+	return fmt.Errorf("%w: %s stream %s (connected, and allowed to?): %w", ErrUnavailable, doing, stream, err)
 }
