@@ -53,7 +53,7 @@ func (i *Issuer) parse(raw string, alive bool) (accessClaims, string, error) {
 	var c accessClaims
 	var kid string
 	_, err := jwt.NewParser(options...).ParseWithClaims(raw, &c, func(t *jwt.Token) (any, error) {
-		if typ, _ := t.Header["typ"].(string); typ != "at+jwt" {
+		if typ, _ := t.Header["typ"].(string); typ != typAccess {
 			return nil, errors.New("not an access token")
 		}
 		if _, there := t.Header["crit"]; there {

@@ -311,6 +311,8 @@ func keyKind(key string) string {
 		return "mark"
 	case 'k':
 		return "client"
+	case 'a':
+		return "code"
 	}
 	return "record"
 }

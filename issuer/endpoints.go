@@ -16,6 +16,7 @@ type tokenAnswer struct {
 	TokenType    string `json:"token_type"`
 	ExpiresIn    int64  `json:"expires_in"`
 	RefreshToken string `json:"refresh_token,omitempty"`
+	IDToken      string `json:"id_token,omitempty"`
 	Scope        string `json:"scope,omitempty"`
 	Session      string `json:"sid"`
 	SessionEnds  int64  `json:"session_expires_in"` // seconds, whatever the client does
@@ -25,7 +26,7 @@ type tokenAnswer struct {
 func (i *Issuer) tokens(w http.ResponseWriter, g *grant) {
 	now := i.cfg.Now()
 	i.respond(w, http.StatusOK, tokenAnswer{
-		AccessToken: g.access, TokenType: "Bearer", ExpiresIn: int64(g.life / time.Second), RefreshToken: g.refresh,
+		AccessToken: g.access, TokenType: "Bearer", ExpiresIn: int64(g.life / time.Second), RefreshToken: g.refresh, IDToken: g.identity,
 		Scope: strings.Join(g.scope, " "), Session: g.session.sid, SessionEnds: left(g.session.End, now), IdleEnds: left(g.session.Idle, now),
 	})
 }
@@ -116,8 +117,10 @@ func (i *Issuer) serveToken(w http.ResponseWriter, r *http.Request) error {
 	switch {
 	case form["grant_type"] == "":
 		return badRequest("grant_type is required")
+	case form["grant_type"] == GrantAuthorizationCode:
+		return i.serveExchange(w, r, client, form)
 	case form["grant_type"] != "refresh_token":
-		return &fault{status: http.StatusBadRequest, code: "unsupported_grant_type", description: "only refresh_token is supported"}
+		return &fault{status: http.StatusBadRequest, code: "unsupported_grant_type", description: "see grant_types_supported"}
 	case form["refresh_token"] == "":
 		return badRequest("refresh_token is required")
 	}

@@ -89,6 +89,9 @@ func ParseLogin(body []byte) (name, password, client string, err error) {
 
 var (
 	ParseForm         = parseForm
+	AccessHash        = accessHash
+	CodeKey           = codeKey
+	TicketKey         = ticketKey
 	ParseAdmin        = parseAdmin
 	ParseClients      = parseClients
 	ParseRefreshToken = parseRefreshToken
@@ -197,6 +200,19 @@ func Recode(key string, value []byte) ([]byte, error) {
 		}
 		w, err := s.write(time.Unix(s.Auth, 0))
 		return w.value, err
+	case 'a':
+		c, err := decodeCode(r)
+		if err != nil {
+			return nil, err
+		}
+		w, err := c.write()
+		return w.value, err
+	case 'f':
+		secret, err := decodeForm(r)
+		if err != nil {
+			return nil, err
+		}
+		return encodeForm(secret)
 	case 'x':
 		x, err := decodeIndex(r)
 		if err != nil {

@@ -24,6 +24,8 @@ const (
 	kindTokens  = "tokens"
 	kindClient  = "client"
 	kindIndex   = "index"
+	kindCode    = "code"
+	kindForm    = "form"
 
 	kindAlteration = "alteration"
 )

@@ -49,6 +49,12 @@ func (i *Issuer) routes() http.Handler {
 	get := func(path string, h func(http.ResponseWriter, *http.Request) error) {
 		mux.Handle(path, i.endpoint(h, http.MethodGet, http.MethodHead))
 	}
+	page := func(path string, h func(http.ResponseWriter, *http.Request) error, methods ...string) {
+		mux.Handle(base+path, i.browser(h, methods...))
+	}
+	page("/authorize", i.serveAuthorize, http.MethodGet, http.MethodHead, http.MethodPost)
+	page("/authorize/login", i.serveAuthorizeLogin, http.MethodPost)
+	mux.Handle(base+"/userinfo", i.endpoint(i.serveUserInfo, http.MethodGet, http.MethodPost))
 	post("/login", i.serveLogin)
 	post("/token", i.serveToken)
 	post("/revoke", i.serveRevoke)
@@ -94,25 +100,38 @@ func (i *Issuer) endpoint(h func(http.ResponseWriter, *http.Request) error, meth
 // refuse is the one table from errors to answers.
 func (i *Issuer) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	f := i.answer(err)
-	if f.status >= 500 {
-		level := slog.LevelWarn
-		if errors.Is(err, ErrRecord) {
-			level = slog.LevelError
-		}
-		i.log.Log(r.Context(), level, "request failed", "path", r.URL.Path, "status", f.status, "error", err)
-	}
+	i.logFailure(r, err)
 	if f.challenge != "" {
 		w.Header().Set("WWW-Authenticate", f.challenge)
 	}
-	if f.after > 0 {
-		w.Header().Set("Retry-After", strconv.FormatInt(int64((f.after+time.Second-1)/time.Second), 10))
-	}
+	setRetryAfter(w.Header(), f.after)
 	write := struct {
 		Error       string `json:"error"`
 		Description string `json:"error_description,omitempty"`
 	}{f.code, plain(f.description)}
 	i.respond(w, f.status, write)
 }
+
+// logFailure is for failures of our own.
+func (i *Issuer) logFailure(r *http.Request, err error) {
+	f := i.answer(err)
+	if f.status < 500 {
+		return
+	}
+	level := slog.LevelWarn
+	if errors.Is(err, ErrRecord) {
+		level = slog.LevelError
+	}
+	i.log.Log(r.Context(), level, "request failed", "path", r.URL.Path, "status", f.status, "error", err)
+}
+
+func setRetryAfter(h http.Header, after time.Duration) {
+	if after > 0 {
+		h.Set("Retry-After", strconv.FormatInt(wholeSeconds(after), 10))
+	}
+}
+
+func wholeSeconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
 
 func (i *Issuer) answer(err error) *fault {
 	var (

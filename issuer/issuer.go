@@ -37,13 +37,15 @@ type Issuer struct {
 	handler   http.Handler
 	started   time.Time
 
-	backlog    *backlog
-	saved      cursor // owned by the repair loop
-	unanswered unanswered
-	poisoned   sync.Once // the first invalid statement is logged
-	running    atomic.Bool
-	stopped    atomic.Bool
-	fault      atomic.Pointer[func(step string) error] // tests only: fails between the steps of the two halves
+	backlog      *backlog
+	sameOrigin   *http.CrossOriginProtection
+	ticketSecret atomic.Pointer[[]byte] // see formKey
+	saved        cursor                 // owned by the repair loop
+	unanswered   unanswered
+	poisoned     sync.Once // the first invalid statement is logged
+	running      atomic.Bool
+	stopped      atomic.Bool
+	fault        atomic.Pointer[func(step string) error] // tests only: fails between the steps of the two halves
 }
 
 // New checks the configuration, opens or creates the buckets, the keys and, if asked, the stream. It starts nothing: until Run has
@@ -120,6 +122,10 @@ func New(ctx context.Context, c Config) (*Issuer, error) {
 	}
 	if i.deny, err = cache.New(cache.Config{Now: c.Now, AsOf: func() time.Time { return i.feed.Freshness(c.Now()).AsOf }}); err != nil {
 		return nil, err
+	}
+	i.sameOrigin = http.NewCrossOriginProtection()
+	if err := i.sameOrigin.AddTrustedOrigin(originOf(c.Issuer)); err != nil {
+		return nil, fmt.Errorf("%w: Issuer: %w", ErrConfig, err)
 	}
 	i.handler = i.routes()
 	return i, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/quash-auth/quash/cache"
@@ -16,6 +17,8 @@ type grant struct {
 	life    time.Duration
 	refresh string
 	scope   []string
+	// identity is the ID token, for the scope openid.
+	identity string
 }
 
 // login checks the password and starts a session. Errors: ErrCredentials, ErrDisabled, ErrThrottled, ErrUnavailable.
@@ -186,5 +189,8 @@ func (i *Issuer) grant(s *session, secret []byte, scope []string, issued time.Ti
 	if c, ok := i.usable(s.Client); ok && c.may(GrantRefresh) {
 		g.refresh = s.refreshToken(secret)
 	}
-	return g, nil
+	if slices.Contains(scope, scopeOpenID) {
+		g.identity, err = i.identify(s, access, life, issued)
+	}
+	return g, err
 }

@@ -9,10 +9,18 @@ import (
 // metadata is RFC 8414 §2. It names only what exists.
 type metadata struct {
 	Issuer             string   `json:"issuer"`
+	Authorization      string   `json:"authorization_endpoint"`
 	TokenEndpoint      string   `json:"token_endpoint"`
+	UserInfo           string   `json:"userinfo_endpoint"`
 	RevocationEndpoint string   `json:"revocation_endpoint"`
 	KeySet             string   `json:"jwks_uri"`
-	ResponseTypes      []string `json:"response_types_supported"` // required; there is no authorization endpoint
+	ResponseTypes      []string `json:"response_types_supported"`
+	ResponseModes      []string `json:"response_modes_supported"`
+	ChallengeMethods   []string `json:"code_challenge_methods_supported"`
+	ResponseIssuer     bool     `json:"authorization_response_iss_parameter_supported"` // RFC 9207
+	Prompts            []string `json:"prompt_values_supported"`
+	IDTokenAlgorithms  []string `json:"id_token_signing_alg_values_supported"`
+	Claims             []string `json:"claims_supported"`
 	GrantTypes         []string `json:"grant_types_supported"`
 	TokenEndpointAuth  []string `json:"token_endpoint_auth_methods_supported"`
 	RevocationAuth     []string `json:"revocation_endpoint_auth_methods_supported"`
@@ -28,8 +36,11 @@ func (i *Issuer) serveMetadata(w http.ResponseWriter, _ *http.Request) error {
 	w.Header().Del("Pragma")
 	i.respond(w, http.StatusOK, metadata{
 		Issuer: i.cfg.Issuer, TokenEndpoint: base + "/token", RevocationEndpoint: base + "/revoke",
-		KeySet: base + "/.well-known/jwks.json", ResponseTypes: []string{}, GrantTypes: []string{"refresh_token"},
-		TokenEndpointAuth: auth, RevocationAuth: auth, Scopes: []string{ScopeAdmin}, SubjectTypes: []string{"public"},
+		KeySet: base + "/.well-known/jwks.json", GrantTypes: []string{"authorization_code", "refresh_token"},
+		Authorization: base + "/authorize", UserInfo: base + "/userinfo", ResponseTypes: []string{"code"}, ResponseModes: []string{"query"},
+		ChallengeMethods: []string{"S256"}, ResponseIssuer: true, Prompts: []string{"none", "login"}, IDTokenAlgorithms: i.keys.algorithms(),
+		Claims:            []string{"iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "sid", "at_hash", "preferred_username"},
+		TokenEndpointAuth: auth, RevocationAuth: auth, Scopes: []string{scopeOpenID, scopeProfile, ScopeAdmin}, SubjectTypes: []string{"public"},
 	})
 	return nil
 }

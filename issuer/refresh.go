@@ -172,7 +172,7 @@ func (i *Issuer) stillGranted(ctx context.Context, s *session, asked []string) (
 		return nil, ErrGrant
 	}
 	has := client.grant(a.u.Scopes)
-	return slices.DeleteFunc(slices.Clone(asked), func(x string) bool { return !slices.Contains(has, x) }), nil
+	return slices.DeleteFunc(slices.Clone(asked), func(x string) bool { return !identityScope(x) && !slices.Contains(has, x) }), nil
 }
 
 // covered asks the denylist for statements of others that are not in the records yet. The session is as old as its login.

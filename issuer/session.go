@@ -44,6 +44,7 @@ type session struct {
 	Sequence uint64          `json:"seq,omitempty"`    // and where the stream stored it
 
 	sid      string
+	nonce    string // of the authorization request, for the first ID token; not stored
 	revision uint64
 }
 
@@ -142,9 +143,14 @@ func newSession(now time.Time, idle, absolute time.Duration) (*session, []byte) 
 		Auth: now.Unix(), Idle: now.Add(idle).Unix(), End: now.Add(absolute).Unix(),
 	}
 	s.Idle = min(s.Idle, s.End)
+	return s, s.firstSecret()
+}
+
+// firstSecret belongs to the sid.
+func (s *session) firstSecret() []byte {
 	secret := s.secret(random(secretBytes))
 	s.Current = hashSecret(secret)
-	return s, secret
+	return secret
 }
 
 // rotate makes the current secret the previous one and returns its successor.

@@ -44,6 +44,8 @@ func (a *audience) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(text, (*[]string)(a))
 }
 
+const typAccess = "at+jwt" // RFC 9068 §2.1
+
 func numeric(s int64) (*jwt.NumericDate, error) {
 	if s == 0 {
 		return nil, nil
@@ -61,22 +63,22 @@ func (c accessClaims) GetAudience() (jwt.ClaimStrings, error) {
 	return jwt.ClaimStrings(c.Audience), nil
 }
 
-// sign makes the compact token.
-func (k signingKey) sign(c accessClaims) (string, error) {
+// sign makes the compact token; typ says what it is, so that none is taken for another (RFC 8725 §3.11).
+func (k signingKey) sign(typ string, claims any) (string, error) {
 	m, err := method(k.alg)
 	if err != nil {
 		return "", err
 	}
-	payload, err := json.Marshal(c)
+	payload, err := json.Marshal(claims)
 	if err != nil {
 		return "", fmt.Errorf("encode the claims: %w", err)
 	}
 	// The header is always the same; a kid is base64url and needs no escaping.
-	header := `{"alg":"` + k.alg + `","kid":"` + k.kid + `","typ":"at+jwt"}`
+	header := `{"alg":"` + k.alg + `","kid":"` + k.kid + `","typ":"` + typ + `"}`
 	input := base64.RawURLEncoding.EncodeToString([]byte(header)) + "." + base64.RawURLEncoding.EncodeToString(payload)
 	signature, err := m.Sign(input, k.private)
 	if err != nil {
-		return "", fmt.Errorf("sign the access token: %w", err)
+		return "", fmt.Errorf("sign the token: %w", err)
 	}
 	return input + "." + base64.RawURLEncoding.EncodeToString(signature), nil
 }
@@ -92,7 +94,7 @@ func (i *Issuer) mint(s *session, scope []string, issued time.Time) (raw string,
 	}
 	client, _ := i.client(s.Client)
 	expires := min(issued.Add(i.cfg.AccessLife).Unix(), s.End)
-	raw, err = key.sign(accessClaims{
+	raw, err = key.sign(typAccess, accessClaims{
 		Issuer: i.cfg.Issuer, Subject: s.Sub, Audience: i.audience(client), Client: s.Client,
 		Expires: expires, Issued: issued.Unix(), ID: token(16), Session: s.sid, Gen: s.Gen, Auth: s.Auth,
 		Scope: strings.Join(scope, " "),
