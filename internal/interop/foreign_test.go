@@ -53,7 +53,7 @@ func newNodes(t testing.TB, natsURL, issuer, jwks string, profile verifier.Profi
 	}
 	n.api = secure
 	until(t, "the library is ready", func() bool { return v.Ready() == nil })
-	until(t, "quash api is ready", func() bool { return status(t, n.api+"/readyz", "") == http.StatusOK })
+	p.ready(t, n.api+"/readyz")
 	return n
 }
 

@@ -5,25 +5,24 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
+	"os"
 	"os/exec"
 	"sync"
 	"testing"
 )
 
-// pipe is a script that stays: one token a line in, one verdict a line out.
+// pipe is a script that stays: one line in, one line out.
 type pipe struct {
 	mu  sync.Mutex // one question at a time
-	in  io.Writer
+	in  *json.Encoder
 	out *bufio.Scanner
 }
 
-// startPipe runs a script of scripts with the question's tokens left out.
-func startPipe(t testing.TB, command func(testing.TB) (string, []string), q question) verifies {
+func startPipe(t testing.TB, command func(testing.TB) (string, []string)) *pipe {
 	t.Helper()
 	program, args := command(t)
 	cmd := exec.Command(program, args...)
+	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -39,28 +38,39 @@ func startPipe(t testing.TB, command func(testing.TB) (string, []string), q ques
 		_ = in.Close() // its end of input is its end
 		_ = cmd.Wait()
 	})
-	p := &pipe{in: in, out: bufio.NewScanner(out)}
-	if err := json.NewEncoder(in).Encode(q); err != nil {
-		t.Fatal(err)
-	}
-	return p.verify
+	p := &pipe{in: json.NewEncoder(in), out: bufio.NewScanner(out)}
+	p.out.Buffer(nil, 1<<20)
+	return p
 }
 
-func (p *pipe) verify(_ context.Context, raw string) (string, error) {
+// ask writes a line of JSON and reads one.
+func (p *pipe) ask(question, answer any) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, err := fmt.Fprintln(p.in, raw); err != nil {
-		return "", err
+	if err := p.in.Encode(question); err != nil {
+		return err
 	}
 	if !p.out.Scan() {
-		return "", errors.Join(errors.New("the script has ended"), p.out.Err())
+		return errors.Join(errors.New("the script has ended"), p.out.Err())
 	}
-	var v verdict
-	if err := json.Unmarshal(p.out.Bytes(), &v); err != nil {
-		return "", err
+	return json.Unmarshal(p.out.Bytes(), answer)
+}
+
+// startFollower starts a script that judges tokens as they come.
+func startFollower(t testing.TB, command func(testing.TB) (string, []string), q question) verifies {
+	t.Helper()
+	p := startPipe(t, command)
+	if err := p.ask(q, &struct{}{}); err != nil {
+		t.Fatal(err)
 	}
-	if v.Error != "" {
-		return "", errors.New(v.Error)
+	return func(_ context.Context, raw string) (string, error) {
+		var v verdict
+		if err := p.ask(raw, &v); err != nil {
+			return "", err
+		}
+		if v.Error != "" {
+			return "", errors.New(v.Error)
+		}
+		return v.Sub, nil
 	}
-	return v.Sub, nil
 }

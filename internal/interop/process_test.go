@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"regexp"
@@ -91,4 +92,22 @@ func (p *process) waitFor(pattern string) (string, error) {
 			return "", fmt.Errorf("no line %q within %v", pattern, patience)
 		}
 	}
+}
+
+// ready waits until it says that it is.
+func (p *process) ready(t testing.TB, url string) {
+	t.Helper()
+	until(t, url+" answers 200", func() bool {
+		select {
+		case <-p.done:
+			t.Fatal("it has ended")
+		default:
+		}
+		res, err := http.Get(url)
+		if err != nil {
+			return false
+		}
+		_ = res.Body.Close()
+		return res.StatusCode == http.StatusOK
+	})
 }

@@ -106,8 +106,8 @@ func followers(t testing.TB, ctx context.Context, w *world) map[string]verifies 
 		"keyfunc and golang-jwt": golangJWT(k, w.issuer, "ES256"),
 		"lestrrat jwx":           jwxSet(set, w.issuer, "ES256"),
 		"go-oidc key set":        remote,
-		"npm jose":               startPipe(t, node("follow_jose.mjs"), q),
-		"python jwt":             startPipe(t, python("follow_pyjwt.py"), q),
+		"npm jose":               startFollower(t, node("follow_jose.mjs"), q),
+		"python jwt":             startFollower(t, python("follow_pyjwt.py"), q),
 	}
 	// keyfunc fetches for an unknown kid once in 5 minutes, and whoever sends it any kid
 	// spends that. It must live by its interval.
@@ -235,7 +235,7 @@ func newLibraryIssuer(t testing.TB, change func(*issuer.Config)) (*world, func()
 	if _, err := i.CreateUser(t.Context(), user, password); err != nil {
 		t.Fatal(err)
 	}
-	w.ready(w.issuer)
+	until(t, "the issuer is ready", func() bool { return i.Ready() == nil })
 	refresh := w.login().Refresh
 	return w, func() (string, string) {
 		t.Helper()

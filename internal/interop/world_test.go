@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/url"
 	"path/filepath"
 	"testing"
 	"time"
@@ -27,6 +28,7 @@ type world struct {
 	nats    *natstest.Server
 	issuer  string // iss, and where it is served
 	keysDir string
+	secrets map[string]string // by client
 }
 
 // newWorld starts an issuer that signs with alg; more are flags of quash issuer.
@@ -34,29 +36,26 @@ func newWorld(t testing.TB, alg string, more ...string) *world {
 	t.Helper()
 	w := &world{t: t, nats: natstest.Start(t), keysDir: filepath.Join(t.TempDir(), "keys")}
 	p := startQuash(t, append([]string{"issuer", "--nats", w.nats.URL(), "--listen", "127.0.0.1:0", "--ensure-stream",
-		"--keys-dir", w.keysDir, "--key-alg", alg, "--user", user + ":" + password}, more...)...)
+		"--keys-dir", w.keysDir, "--key-alg", alg, "--user", user + ":" + password,
+		"--password-memory", "64", "--password-passes", "1"}, more...)...)
 	var err error
 	if w.issuer, err = p.waitFor(`issuer: \S+ for (\S+)`); err != nil {
 		t.Fatal(err)
 	}
-	w.ready(w.issuer)
+	p.ready(t, w.issuer+"/readyz")
+	return w
+}
+
+// newWorldWithClients is one with the registry file of newRegistry.
+func newWorldWithClients(t testing.TB) *world {
+	t.Helper()
+	registry, secrets := newRegistry(t)
+	w := newWorld(t, "ES256", "--clients", registry)
+	w.secrets = secrets
 	return w
 }
 
 func (w *world) jwks() string { return w.issuer + "/.well-known/jwks.json" }
-
-// ready waits until a process of quash says that it is.
-func (w *world) ready(base string) {
-	w.t.Helper()
-	until(w.t, base+" is ready", func() bool {
-		res, err := http.Get(base + "/readyz")
-		if err != nil {
-			return false
-		}
-		_ = res.Body.Close()
-		return res.StatusCode == http.StatusOK
-	})
-}
 
 // until polls a condition that no event announces.
 func until(t testing.TB, what string, f func() bool) {
@@ -80,11 +79,29 @@ type tokens struct {
 // login is quash's own first-party login.
 func (w *world) login() tokens {
 	w.t.Helper()
-	body, err := json.Marshal(map[string]string{"username": user, "password": password})
+	return w.loginTo(registered{})
+}
+
+// loginTo is the same at a client; the zero one is the issuer's first.
+func (w *world) loginTo(r registered) tokens {
+	w.t.Helper()
+	members := map[string]string{"username": user, "password": password}
+	if r.ID != "" {
+		members["client_id"] = r.ID
+	}
+	body, err := json.Marshal(members)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	res, err := http.Post(w.issuer+"/login", "application/json", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.issuer+"/login", bytes.NewReader(body))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if secret := w.secrets[r.ID]; secret != "" {
+		req.SetBasicAuth(url.QueryEscape(r.ID), url.QueryEscape(secret))
+	}
+	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		w.t.Fatal(err)
 	}

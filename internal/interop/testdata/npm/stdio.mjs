@@ -1,4 +1,4 @@
-// One JSON document in, one out.
+// One JSON document in, one out, each a line.
 export async function question() {
   let text = '';
   for await (const piece of process.stdin) text += piece;
@@ -6,5 +6,5 @@ export async function question() {
 }
 
 export function answer(value) {
-  process.stdout.write(JSON.stringify(value));
+  process.stdout.write(JSON.stringify(value) + '\n');
 }

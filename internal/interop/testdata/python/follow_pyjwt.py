@@ -6,9 +6,10 @@ import jwt
 
 q = json.loads(sys.stdin.readline())
 keys = jwt.PyJWKClient(q["jwks_uri"], lifespan=q["learn"])
+print("{}", flush=True)
 
 for line in sys.stdin:
-    raw = line.strip()
+    raw = json.loads(line)
     try:
         key = keys.get_signing_key_from_jwt(raw).key
         claims = jwt.decode(raw, key, algorithms=[q["alg"]], issuer=q["issuer"], audience=q["audience"])
