@@ -152,7 +152,14 @@ type tally struct {
 	mu     sync.Mutex // guards what follows
 	kills  int
 	alarms int // a refresh that was tried again and taken for theft
+	ops    int
 	steps  map[string]bool
+}
+
+func (y *tally) done() {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	y.ops++
 }
 
 func (y *tally) add(kills, alarms int, steps ...string) {

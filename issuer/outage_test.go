@@ -1,10 +1,12 @@
 package issuer_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/quash-auth/quash/events"
 	"github.com/quash-auth/quash/internal/natstest"
 	"github.com/quash-auth/quash/issuer"
 )
@@ -151,5 +153,35 @@ func TestM19_KilledServer(t *testing.T) {
 			}
 		}
 		t.Logf("round %d: %d of %d requests met the dead server", round, lost, n)
+	}
+}
+
+// TestM19_KeyPublishedTwice: repair counts a key's statement anew from the time of the repair; that it is stored already, for a
+// little less long, holds nothing up.
+func TestM19_KeyPublishedTwice(t *testing.T) {
+	t.Parallel()
+	nats, c := server(t), &clock{}
+	r := start(t, nats.URL(), func(cfg *issuer.Config) { cfg.Now, cfg.RepairInterval = c.now, time.Hour })
+	r.user("ann")
+	kid := issuer.KeyID(r.Issuer, r.login("ann").Access)
+	issuer.SetFault(r.Issuer, func(at string) error {
+		if at == "published" {
+			return errCrash
+		}
+		return nil
+	})
+	if _, err := r.Revoke(t.Context(), events.Revocation{Scope: events.Key, Key: kid}); !errors.Is(err, errCrash) {
+		t.Fatalf("got %v, want the crash", err)
+	}
+	r.stop()
+	c.advance(3 * time.Second)
+	r.cfg.RepairInterval = 100 * time.Millisecond
+	r = startWith(t, nats.URL(), r.cfg)
+	until(t, "repaired", func() bool {
+		n, err := issuer.Pointers(t.Context(), r.Issuer)
+		return err == nil && n == 0
+	})
+	if n := r.published(events.Key, kid); n != 1 {
+		t.Errorf("got %d statements about the key, want 1", n)
 	}
 }

@@ -72,11 +72,14 @@ func (i *Issuer) publish(ctx context.Context, r events.Revocation) (events.Ack, 
 	if !r.Until.IsZero() && !r.Until.After(i.cfg.Now()) && !r.At.IsZero() {
 		return events.Ack{ID: r.ID}, nil // an intent of long ago: no token that it covers is alive
 	}
+	asked := r.Until
 	r, err := i.complete(ctx, r)
 	if err != nil {
 		return events.Ack{}, err
 	}
-	ack, err := i.publisher.Publish(ctx, r)
+	open := r
+	open.Until = asked // left open, it may differ from that of an earlier attempt with this ID
+	ack, err := i.publisher.Publish(ctx, open)
 	if err != nil {
 		if errors.Is(err, events.ErrInvalid) {
 			return events.Ack{}, err
