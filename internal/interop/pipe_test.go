@@ -2,11 +2,12 @@ package interop
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"os"
 	"os/exec"
+	"path/filepath"
 	"sync"
 	"testing"
 )
@@ -22,7 +23,8 @@ func startPipe(t testing.TB, command func(testing.TB) (string, []string)) *pipe 
 	t.Helper()
 	program, args := command(t)
 	cmd := exec.Command(program, args...)
-	cmd.Stderr = os.Stderr
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -37,6 +39,9 @@ func startPipe(t testing.TB, command func(testing.TB) (string, []string)) *pipe 
 	t.Cleanup(func() {
 		_ = in.Close() // its end of input is its end
 		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("%s:\n%s", filepath.Base(args[len(args)-1]), stderr.String())
+		}
 	})
 	p := &pipe{in: json.NewEncoder(in), out: bufio.NewScanner(out)}
 	p.out.Buffer(nil, 1<<20)
