@@ -42,7 +42,7 @@ func (i *Issuer) authorize(r *http.Request, q *authorization, name, password str
 	from := i.origin(r)
 	var p proof
 	err := i.attempt(r.Context(), name, from.address, func() (err error) {
-		checked := ""
+		var checked judged
 		p, err = i.prove(r.Context(), name, password, q.client, &checked)
 		return err
 	})

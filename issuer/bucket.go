@@ -23,12 +23,11 @@ type bucket struct {
 	prefix string // "$KV.NAME."
 }
 
-// bucketConfig: lossy buckets hold what may be lost, drop the oldest when full, and forget after maxAge.
+// bucketConfig: lossy buckets hold what may be lost and forget after maxAge.
 type bucketConfig struct {
 	name, description string
 	replicas          int
 	lossy             bool
-	maxBytes          int64
 	maxAge            time.Duration
 }
 
@@ -51,7 +50,7 @@ func openBucket(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, c bu
 		AllowDirect:        c.replicas == 1,
 	}
 	if c.lossy {
-		want.Discard, want.MaxBytes, want.AllowAtomicPublish = jetstream.DiscardOld, c.maxBytes, false
+		want.Discard, want.AllowAtomicPublish = jetstream.DiscardOld, false
 	}
 	stream, err := js.Stream(ctx, want.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {

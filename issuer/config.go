@@ -85,10 +85,17 @@ type Config struct {
 	Argon2 Argon2
 	// PasswordWorkers bounds password hashes computed at once; 0 is the number of CPUs. Eight times as many may wait; more get 503.
 	PasswordWorkers int
-	// LoginBurst is how many wrong passwords in a row an account takes before it has to wait; 0 is 10.
+	// LoginBurst is how many wrong passwords in a row an account takes before it has to wait; 0 is 10. An address from which the
+	// account's owner has logged in within the last 90 days (eight of them at most) has as many of its own.
 	LoginBurst int
 	// LoginEvery is how often one more attempt is granted after that; 0 is 5 seconds.
 	LoginEvery time.Duration
+	// AddressBurst is how many wrong passwords in a row one address may send to each replica, for accounts that nobody has
+	// logged in to from there, before it has to wait; 0 is 50.
+	AddressBurst int
+	// AddressEvery is how often one more attempt is granted after that; 0 is twice LoginEvery. Above LoginEvery, so that one
+	// address alone cannot take all the attempts of an account.
+	AddressEvery time.Duration
 	// RevokeBurst is how many tokens, sessions and subjects one operator or system may revoke at once through the HTTP
 	// endpoints, for all replicas together; 0 is 100. Previews count as well.
 	RevokeBurst int
@@ -204,6 +211,10 @@ func (c Config) complete() (Config, error) {
 		return bad("PasswordWorkers", "is negative")
 	case c.LoginBurst < 0:
 		return bad("LoginBurst", "is negative")
+	case c.AddressBurst < 0:
+		return bad("AddressBurst", "is negative")
+	case c.AddressEvery < 0:
+		return bad("AddressEvery", "is negative")
 	case c.RevokeBurst < 0:
 		return bad("RevokeBurst", "is negative")
 	case c.WideBurst < 0:
@@ -214,6 +225,8 @@ func (c Config) complete() (Config, error) {
 		c.PasswordWorkers = runtime.GOMAXPROCS(0)
 	}
 	c.LoginBurst, c.RevokeBurst, c.WideBurst = cmp.Or(c.LoginBurst, 10), cmp.Or(c.RevokeBurst, 100), cmp.Or(c.WideBurst, 5)
+	c.AddressBurst = cmp.Or(c.AddressBurst, 50)
+	c.AddressEvery = cmp.Or(c.AddressEvery, 2*c.LoginEvery)
 	if c.Argon2, err = c.Argon2.complete(); err != nil {
 		return bad("Argon2", err.Error())
 	}

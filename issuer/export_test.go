@@ -5,6 +5,9 @@ import (
 	"errors"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/quash-auth/quash/events"
 )
 
@@ -78,8 +81,15 @@ func ClientOn(ctx context.Context, i *Issuer, id string) (bool, error) {
 	return c.On, err
 }
 
-// KVUsers is the built-in store.
-func KVUsers(i *Issuer) Users { return kvUsers{i.store} }
+// OpenKVUsers is the built-in store on a bucket of its own.
+func OpenKVUsers(ctx context.Context, nc *nats.Conn, name string) (Users, error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, err
+	}
+	b, err := openBucket(ctx, nc, js, bucketConfig{name: name, replicas: 1})
+	return kvUsers{b}, err
+}
 
 // The request parsers.
 func ParseLogin(body []byte) (name, password, client string, err error) {
@@ -153,6 +163,7 @@ var (
 	NameKey    = nameKey
 	PointerKey = pointerKey
 	CursorKey  = cursorKey
+	PeersKey   = peersKey
 )
 
 // Preview counts living sessions, reading at most so many.
@@ -213,6 +224,12 @@ func Recode(key string, value []byte) ([]byte, error) {
 			return nil, err
 		}
 		return encodeForm(secret)
+	case 'o':
+		ps, err := decodePeers(r)
+		if err != nil {
+			return nil, err
+		}
+		return encodePeers(key, ps)
 	case 'x':
 		x, err := decodeIndex(r)
 		if err != nil {
@@ -226,4 +243,33 @@ func Recode(key string, value []byte) ([]byte, error) {
 		}
 		return encodeUser(u)
 	}
+}
+
+// HoldPasswords makes every check of a password busy until release.
+func HoldPasswords(i *Issuer) (release func()) {
+	i.passwords.waiting.Add(i.passwords.most)
+	return func() { i.passwords.waiting.Add(-i.passwords.most) }
+}
+
+// OnDerive calls f at every computation from now on. Not while passwords are checked.
+func OnDerive(i *Issuer, f func(Argon2)) {
+	kdf := i.passwords.kdf
+	i.passwords.kdf = func(password, salt []byte, time, memory uint32, threads uint8, size uint32) []byte {
+		f(Argon2{Memory: memory, Time: time, Threads: threads})
+		return kdf(password, salt, time, memory, threads, size)
+	}
+}
+
+// ThrottleMaxBytes of its bucket.
+func ThrottleMaxBytes(ctx context.Context, i *Issuer) (int64, error) {
+	info, err := i.throttle.b.stream.Info(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return info.Config.MaxBytes, nil
+}
+
+// SetThrottleClock before the first request.
+func SetThrottleClock(i *Issuer, now func() time.Time) {
+	i.throttle.now, i.throttle.addresses.now = now, now
 }

@@ -23,6 +23,7 @@ const (
 	kindCursor  = "cursor"
 	kindTokens  = "tokens"
 	kindClient  = "client"
+	kindPeers   = "peers"
 	kindIndex   = "index"
 	kindCode    = "code"
 	kindForm    = "form"

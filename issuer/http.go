@@ -89,11 +89,13 @@ func (i *Issuer) endpoint(h func(http.ResponseWriter, *http.Request) error, meth
 		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), i.cfg.Timeout)
 		defer cancel()
-		r = r.WithContext(ctx)
+		var after errands
+		r = r.WithContext(context.WithValue(ctx, errandsKey{}, &after))
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		if err := h(w, r); err != nil {
 			i.refuse(w, r, err)
 		}
+		i.runErrands(w, ctx, after)
 	})
 }
 
@@ -181,6 +183,7 @@ func (i *Issuer) respond(w http.ResponseWriter, status int, v any) {
 		status, text = http.StatusInternalServerError, []byte(`{"error":"server_error"}`)
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(text)+1)) // so that the answer is whole before errands run
 	w.WriteHeader(status)
 	_, _ = w.Write(append(text, '\n')) // the client may be gone
 }

@@ -91,11 +91,12 @@ func New(ctx context.Context, c Config) (*Issuer, error) {
 		return nil, err
 	}
 	attempts, err := openBucket(ctx, c.Records, records, bucketConfig{name: c.Bucket + "_THROTTLE", replicas: c.Replicas,
-		description: "quash issuer: login attempts", lossy: true, maxBytes: throttleBytes, maxAge: throttleMemory})
+		description: "quash issuer: login attempts", lossy: true, maxAge: throttleMemory})
 	if err != nil {
 		return nil, err
 	}
-	i.throttle = &throttle{attempts, float64(c.LoginBurst), c.LoginEvery, c.Now}
+	i.throttle = &throttle{attempts, &turns{}, pace{float64(c.LoginBurst), c.LoginEvery},
+		newAddresses(pace{float64(c.AddressBurst), c.AddressEvery}, c.Now), c.Now}
 	i.limit.narrow, i.limit.wide = i.throttle.with(c.RevokeBurst, c.RevokeEvery), i.throttle.with(c.WideBurst, c.WideEvery)
 	if i.users == nil {
 		i.users = kvUsers{i.store}

@@ -14,12 +14,11 @@ import (
 // able to log everybody out one by one. Wide statements have a much smaller bound of their own.
 type limit struct {
 	narrow, wide *throttle
-	turns        turns
 }
 
 func (t *throttle) with(burst int, every time.Duration) *throttle {
 	u := *t
-	u.burst, u.every = float64(burst), every
+	u.pace = pace{float64(burst), every}
 	return &u
 }
 
@@ -32,12 +31,7 @@ func (l *limit) take(ctx context.Context, actor string, isWide bool) (back func(
 	if isWide {
 		t, key, what = l.wide, throttleKey("w", actor), "too many wide revocations by you, nothing was done"
 	}
-	done, err := l.turns.take(ctx, key) // here they would only make each other's compare-and-set fail
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	err = t.add(ctx, key, -1)
+	err = t.add(ctx, key, 1)
 	if throttled := (*ThrottledError)(nil); errors.As(err, &throttled) {
 		return nil, &fault{status: http.StatusTooManyRequests, code: "temporarily_unavailable", description: what,
 			after: max(throttled.After, time.Second)}
@@ -45,7 +39,7 @@ func (l *limit) take(ctx context.Context, actor string, isWide bool) (back func(
 	if err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context) { _ = t.add(ctx, key, 1) }, nil // else it comes back with time
+	return func(ctx context.Context) { _ = t.add(ctx, key, -1) }, nil // else it comes back with time
 }
 
 // turns lets one caller in at a time for each key. The zero value is ready.

@@ -36,26 +36,33 @@ func (i *Issuer) attempt(ctx context.Context, name, address string, f func() err
 	if err := i.current(); err != nil {
 		return err
 	}
-	account := foldName(name)
-	attempt, err := i.throttle.take(ctx, account, address)
+	try, err := i.throttle.take(ctx, foldName(name), address)
 	if err != nil {
 		return err
 	}
 	failed := f()
-	if failed != nil && !errors.Is(failed, ErrDisabled) {
+	end := try.spare
+	switch {
+	case errors.Is(failed, ErrCredentials):
 		return failed
+	case failed == nil, errors.Is(failed, ErrDisabled):
+		end = try.success
 	}
-	if err := i.throttle.give(ctx, attempt, account, address); err != nil && !errors.Is(err, ErrThrottled) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveBackTimeout) // the request's own time may be up
+	defer cancel()
+	if err := end(ctx); err != nil && !errors.Is(err, ErrThrottled) {
 		i.log.Warn("login attempt not given back", "error", err)
 	}
 	return failed
 }
 
+const giveBackTimeout = time.Second
+
 // start makes a session of a password. It reads in an order that leaves no gap for a revocation, a disabling or a new
 // password: first the marks, then the user, and the marks again when the session is stored. Disabling writes the user
 // first and the mark second, so whoever misses the first sees the second.
 func (i *Issuer) start(ctx context.Context, name, password string, client Client, from origin) (*grant, error) {
-	checked := ""
+	var checked judged
 	for range maxRounds {
 		p, err := i.prove(ctx, name, password, client, &checked)
 		if err != nil {
@@ -92,9 +99,14 @@ type proof struct {
 	at   time.Time
 }
 
-// prove compares the password. checked is the hash that it matched in an earlier round: hashing again would tell nothing new
-// and cost a lot.
-func (i *Issuer) prove(ctx context.Context, name, password string, client Client, checked *string) (proof, error) {
+// judged is what the password matched in an earlier round: hashing again would tell nothing new and cost a lot.
+type judged struct {
+	done bool
+	hash string
+}
+
+// prove compares the password.
+func (i *Issuer) prove(ctx context.Context, name, password string, client Client, checked *judged) (proof, error) {
 	for range maxRounds {
 		issued := i.cfg.Now()
 		u, err := i.users.ByName(ctx, name)
@@ -115,15 +127,11 @@ func (i *Issuer) prove(ctx context.Context, name, password string, client Client
 		if !known {
 			u = User{}
 		}
-		if *checked == "" || u.PasswordHash != *checked {
-			ok, err := i.passwords.matches(ctx, u.PasswordHash, password)
-			if err != nil {
+		if !checked.done || u.PasswordHash != checked.hash {
+			if err := i.judge(ctx, u, password); err != nil {
 				return proof{}, err
 			}
-			if !ok {
-				return proof{}, ErrCredentials
-			}
-			*checked = u.PasswordHash
+			checked.done, checked.hash = true, u.PasswordHash
 		}
 		if u.Disabled {
 			return proof{}, ErrDisabled
@@ -133,6 +141,7 @@ func (i *Issuer) prove(ctx context.Context, name, password string, client Client
 			return proof{}, err
 		}
 		if !again {
+			i.renewHash(ctx, u, password)
 			return proof{u, m.subject.Gen, issued}, nil
 		}
 	}

@@ -22,6 +22,9 @@ type Argon2 struct {
 	Threads uint8
 }
 
+// String is how a PHC string writes it.
+func (a Argon2) String() string { return fmt.Sprintf("m=%d,t=%d,p=%d", a.Memory, a.Time, a.Threads) }
+
 func (a Argon2) complete() (Argon2, error) {
 	if a.Memory == 0 {
 		a.Memory = 19456
@@ -57,7 +60,7 @@ type phc struct {
 }
 
 func (p phc) String() string {
-	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, p.Memory, p.Time, p.Threads,
+	return fmt.Sprintf("$argon2id$v=%d$%s$%s$%s", argon2.Version, p.Argon2,
 		base64.RawStdEncoding.EncodeToString(p.salt), base64.RawStdEncoding.EncodeToString(p.sum))
 }
 
@@ -69,7 +72,7 @@ func parsePHC(s string) (phc, error) {
 	}
 	var p phc
 	if n, err := fmt.Sscanf(parts[3], "m=%d,t=%d,p=%d", &p.Memory, &p.Time, &p.Threads); n != 3 || err != nil ||
-		parts[3] != fmt.Sprintf("m=%d,t=%d,p=%d", p.Memory, p.Time, p.Threads) {
+		parts[3] != p.Argon2.String() {
 		return phc{}, errors.New("has unreadable Argon2id parameters")
 	}
 	if err := p.check(); err != nil {
@@ -91,12 +94,13 @@ type passwords struct {
 	waiting atomic.Int64
 	most    int64
 	decoy   phc // compared for users that do not exist
+	kdf     func(password, salt []byte, time, memory uint32, threads uint8, size uint32) []byte
 }
 
 func newPasswords(cost Argon2, workers int) *passwords {
 	return &passwords{
 		cost: cost, slots: make(chan struct{}, workers), most: 8 * int64(workers),
-		decoy: phc{cost, random(16), random(32)},
+		decoy: phc{cost, random(16), random(32)}, kdf: argon2.IDKey,
 	}
 }
 
@@ -126,9 +130,23 @@ func (p *passwords) hash(ctx context.Context, password string) (string, error) {
 		return "", err
 	}
 	defer p.release()
+	return p.make(password), nil
+}
+
+func (p *passwords) make(password string) string {
 	h := phc{Argon2: p.cost, salt: random(16)}
-	h.sum = argon2.IDKey([]byte(password), h.salt, h.Time, h.Memory, h.Threads, 32)
-	return h.String(), nil
+	h.sum = p.kdf([]byte(password), h.salt, h.Time, h.Memory, h.Threads, 32)
+	return h.String()
+}
+
+// HashPassword returns the PasswordHash of a password, for stores of users that fill themselves. A zero cost is the default.
+// It takes tens of milliseconds. Error: ErrUser.
+func HashPassword(password string, cost Argon2) (string, error) {
+	cost, err := cost.complete()
+	if err != nil {
+		return "", fmt.Errorf("%w: Argon2: %w", ErrUser, err)
+	}
+	return newPasswords(cost, 1).hash(context.Background(), password)
 }
 
 // matches compares with the stored hash; an empty or unreadable one costs the same and never matches.
@@ -142,6 +160,6 @@ func (p *passwords) matches(ctx context.Context, stored, password string) (bool,
 		return false, err
 	}
 	defer p.release()
-	sum := argon2.IDKey([]byte(password), h.salt, h.Time, h.Memory, h.Threads, uint32(len(h.sum)))
+	sum := p.kdf([]byte(password), h.salt, h.Time, h.Memory, h.Threads, uint32(len(h.sum)))
 	return subtle.ConstantTimeCompare(sum, h.sum) == 1 && known, nil
 }

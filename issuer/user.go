@@ -29,21 +29,32 @@ type User struct {
 	Revision uint64
 }
 
-// Users is a store of accounts, shared by all replicas. A read must see every write that was acknowledged before it began.
+// Users is a store of accounts, shared by all replicas and used by many goroutines. A read must see every write that was
+// acknowledged before it began, by whatever replica. What a caller does with a User it gave or got must not reach the store. An
+// error that is none of those named here means that nothing is known: the issuer answers 503. issuer/usertest has all this as
+// tests. Accounts are never deleted: a name and a Sub that were given away stay taken, disabled at most.
+//
+// A store that verifies passwords itself is a PasswordChecker as well.
 type Users interface {
-	// Create stores a new user. It must return ErrUserExists if the name or the Sub is taken, be durable when it returns
-	// nil, and return the user with its Revision.
+	// Create stores a new user. It must return ErrUser if User.Check does, and ErrUserExists if the name (case ignored, see
+	// FoldName) or the Sub is taken, of two at once for one of them; then it changes nothing. It must be durable when it
+	// returns nil, and return the user with its Revision; the one given means nothing.
 	Create(ctx context.Context, u User) (User, error)
-	// Get finds by Sub; it must return ErrNoUser if there is none.
+	// Get finds by Sub, exactly; it must return ErrNoUser if there is none, whatever the text.
 	Get(ctx context.Context, sub string) (User, error)
-	// ByName finds by name, case ignored; it must return ErrNoUser if there is none.
+	// ByName finds by name, case ignored; it must return ErrNoUser if there is none, whatever the text. No character means
+	// anything. Let it do the same work for both: the time must not tell who exists.
 	ByName(ctx context.Context, name string) (User, error)
 	// Update replaces the user with the same Sub if its Revision is still u.Revision, else it must return ErrConflict and
-	// change nothing. Sub and Name never change: it must return ErrUser if the name differs.
+	// change nothing; the new Revision is another one. Sub, Name and Created never change: it must return ErrUser if the name
+	// differs, and keep Created. It must return ErrUser if User.Check does, and ErrNoUser if there is no such Sub.
 	Update(ctx context.Context, u User) (User, error)
 	// List calls each with every user, in no particular order, until it returns false.
 	List(ctx context.Context, each func(User) bool) error
 }
+
+// Check names the field that no store may accept. Error: ErrUser.
+func (u User) Check() error { return u.validate() }
 
 // validate names the field that is wrong.
 func (u User) validate() error {
@@ -93,6 +104,9 @@ func (u User) clone() User {
 	u.Scopes = slices.Clone(u.Scopes)
 	return u
 }
+
+// FoldName maps names that are the same name to the same text, for stores that must find them.
+func FoldName(name string) string { return foldName(name) }
 
 // foldName maps names that are the same to the same text.
 func foldName(name string) string { return strings.ToLower(strings.ToUpper(name)) }

@@ -13,6 +13,8 @@ type loginFlags struct {
 	PasswordWorkers int           `default:"0" placeholder:"N" help:"Password hashes computed at once; 0 is one for each CPU (${default})."`
 	LoginBurst      int           `default:"10" placeholder:"N" help:"Wrong passwords in a row that an account takes before it has to wait (${default})."`
 	LoginEvery      time.Duration `default:"5s" help:"How often one more attempt is granted after that (${default})."`
+	AddressBurst    int           `default:"50" placeholder:"N" help:"Wrong passwords in a row, for any accounts, from one address before it has to wait (${default})."`
+	AddressEvery    time.Duration `default:"10s" help:"How often one more attempt is granted to an address after that; more than --login-every, or one address can take all attempts of an account (${default})."`
 }
 
 // check refuses what the issuer would take for "use the default".
@@ -28,6 +30,10 @@ func (f *loginFlags) check() error {
 		return usagef("--login-burst", "%d is below 1: nobody could log in", f.LoginBurst)
 	case f.LoginEvery < time.Millisecond:
 		return usagef("--login-every", "%v is below 1ms: guessing would not be slowed down", f.LoginEvery)
+	case f.AddressBurst < 1:
+		return usagef("--address-burst", "%d is below 1: nobody could log in", f.AddressBurst)
+	case f.AddressEvery < time.Millisecond:
+		return usagef("--address-every", "%v is below 1ms: guessing would not be slowed down", f.AddressEvery)
 	}
 	return nil
 }
@@ -35,4 +41,5 @@ func (f *loginFlags) check() error {
 func (f *loginFlags) apply(c *issuer.Config) {
 	c.Argon2 = issuer.Argon2{Memory: f.PasswordMemory, Time: f.PasswordPasses}
 	c.PasswordWorkers, c.LoginBurst, c.LoginEvery = f.PasswordWorkers, f.LoginBurst, f.LoginEvery
+	c.AddressBurst, c.AddressEvery = f.AddressBurst, f.AddressEvery
 }

@@ -49,6 +49,8 @@ var fieldNames = map[string]string{
 	"PasswordWorkers":  "--password-workers",
 	"LoginBurst":       "--login-burst",
 	"LoginEvery":       "--login-every",
+	"AddressBurst":     "--address-burst",
+	"AddressEvery":     "--address-every",
 	"Replicas":         "--replicas",
 	"ClientsFile":      "--clients",
 	"issuer.AllowHTTP": "--insecure-http-issuer",

@@ -49,6 +49,9 @@ var house = map[string]room{
 	"verifier/refresh": {floor: 3, ours: []string{"verifier", "internal/strictjson"}, outside: []string{xSync},
 		why: "the client's side; runs where there is no NATS"},
 
+	"issuer/usertest": {floor: 3, ours: []string{"issuer"},
+		why: "the contract of issuer.Users, for the tests of other people's stores"},
+
 	"cmd/quash": {floor: 4, ours: []string{"events", "cache", "verifier", "issuer", "verifier/grpcauth", "verifier/refresh"},
 		outside: []string{natsGo, natsServer, kong, oklogRun, prometheus, nkeys, xSync},
 		why:     "parses and wires; the only place for a command line, an embedded server and metrics"},
