@@ -35,7 +35,7 @@ func TestM3_RevokeSession(t *testing.T) {
 
 // TestM4_RevokeAllThenLogin: within the same second, old tokens die and the new one lives, never the reverse.
 func TestM4_RevokeAllThenLogin(t *testing.T) {
-	r := start(t, server(t).URL())
+	r := start(t, server(t).URL(), func(c *issuer.Config) { c.RevokeBurst = 1000 })
 	r.user("root", issuer.ScopeAdmin)
 	u := r.user("ann")
 	admin := r.login("root")
