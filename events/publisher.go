@@ -137,6 +137,9 @@ func (p *Publisher) complete(r Revocation, b bounds) (Revocation, error) {
 	if b.maxAge > 0 && r.Until.After(horizon) {
 		return r, badField("until", "%s is further away than the %v the stream keeps a statement", stamp(r.Until), b.maxAge)
 	}
+	if r.Gen > MaxGen {
+		return r, badField("gen", "%d is above %d", r.Gen, uint64(MaxGen))
+	}
 	if err := r.Validate(now); err != nil {
 		return r, err
 	}

@@ -138,6 +138,10 @@ func TestPublishRefusesInvalidInputAndPublishesNothing(t *testing.T) {
 			t.Errorf("%s: got %v, want a FieldError that names it", field, err)
 		}
 	}
+	var field *events.FieldError
+	if _, err := p.Publish(t.Context(), events.Revocation{Issuer: "i", Scope: events.Subject, Key: "s", Gen: events.MaxGen + 1}); !errors.As(err, &field) || field.Field != "gen" {
+		t.Errorf("a generation at the end: got %v, want a FieldError that names gen", err)
+	}
 	if n := len(stored(t, js)); n != 0 {
 		t.Errorf("%d messages stored, want none", n)
 	}

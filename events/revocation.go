@@ -39,7 +39,8 @@ type Revocation struct {
 	// itself is good.
 	Before time.Time
 	// Gen, for scope subject only, covers tokens of the subject whose gen claim
-	// is smaller. Tokens without gen are covered by Before. Zero means none.
+	// is smaller. Tokens without gen are covered by Before. Zero means none. A
+	// publisher takes at most MaxGen; what is above it is still read.
 	Gen uint64
 	// Until is when no covered token can still be alive and the statement may be
 	// forgotten; whole seconds (rounded up). Zero: Complete computes it.
@@ -54,6 +55,10 @@ type Revocation struct {
 	// bearer. At most MaxText bytes each.
 	Actor, Reason, Txn string
 }
+
+// MaxGen is the largest generation that is published: 2^53-1, up to which all readers
+// of JSON agree, and far enough from the end that a subject can always be revoked again.
+const MaxGen = 1<<53 - 1
 
 // NewID returns a random ID of 128 bits.
 func NewID() string {
