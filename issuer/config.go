@@ -56,6 +56,10 @@ type Config struct {
 	// KeysDir holds the private signing keys, one file each (PKCS #8 PEM, 0600). Created with a first key if empty. All
 	// replicas must see the same directory.
 	KeysDir string
+	// Ledger is a file in which this replica keeps every living statement, so that it can give back what a stream lost that was wiped,
+	// recreated or restored from an older copy. One file per replica, 0600. Empty: none; what such a stream lost is lost to nodes
+	// that start afterwards.
+	Ledger string
 	// Algorithm of new keys: ES256 (default), RS256 or EdDSA.
 	Algorithm string
 	// KeyDelay is how long a new key is published before it signs, so that verifiers know it; 0 is 20 minutes, because

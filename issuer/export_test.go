@@ -273,3 +273,13 @@ func ThrottleMaxBytes(ctx context.Context, i *Issuer) (int64, error) {
 func SetThrottleClock(i *Issuer, now func() time.Time) {
 	i.throttle.now, i.throttle.addresses.now = now, now
 }
+
+// Holds asks the denylist for a statement.
+func Holds(i *Issuer, r events.Revocation) bool { return i.deny.Holds(statement(r, 0)) }
+
+// Compared reports whether the stream was compared with the ledger.
+func Compared(i *Issuer) bool {
+	i.ledger.mu.Lock()
+	defer i.ledger.mu.Unlock()
+	return i.ledger.begun && i.ledger.seen == nil
+}

@@ -14,10 +14,14 @@ import (
 // apply takes statements from the stream, whoever published them: into the denylist at once, and to the reconciler, which
 // writes them into the records, because sessions outlive statements.
 func (i *Issuer) apply(ctx context.Context, batch []events.Event) error {
-	statements := make([]cache.Statement, len(batch))
+	statements, revocations := make([]cache.Statement, len(batch)), make([]events.Revocation, len(batch))
 	for n, e := range batch {
-		statements[n] = statement(e.Revocation, e.Sequence)
+		statements[n], revocations[n] = statement(e.Revocation, e.Sequence), e.Revocation
 	}
+	if err := i.ledger.delivered(i.feed.Status().Rewinds, i.cfg.Now, statements); err != nil {
+		return fmt.Errorf("note what the stream holds: %w", err)
+	}
+	i.ledger.record(i.deny, revocations, statements)
 	err := i.deny.Apply(statements)
 	if errors.Is(err, cache.ErrInvalid) && !errors.Is(err, cache.ErrFull) {
 		// One statement that makes no sense must not keep the others, and all later ones, from being in force.

@@ -42,7 +42,9 @@ type Issuer struct {
 	ticketSecret atomic.Pointer[[]byte] // see formKey
 	saved        cursor                 // owned by the repair loop
 	unanswered   unanswered
-	poisoned     sync.Once // the first invalid statement is logged
+	ledger       ledger
+	returned     atomic.Uint64 // statements given back to the stream
+	poisoned     sync.Once     // the first invalid statement is logged
 	running      atomic.Bool
 	stopped      atomic.Bool
 	fault        atomic.Pointer[func(step string) error] // tests only: fails between the steps of the two halves
@@ -128,6 +130,9 @@ func New(ctx context.Context, c Config) (*Issuer, error) {
 	if err := i.sameOrigin.AddTrustedOrigin(originOf(c.Issuer)); err != nil {
 		return nil, fmt.Errorf("%w: Issuer: %w", ErrConfig, err)
 	}
+	if err = i.openLedger(); err != nil {
+		return nil, errors.Join(err, i.deny.Close())
+	}
 	i.handler = i.routes()
 	return i, nil
 }
@@ -187,6 +192,9 @@ func (i *Issuer) Run(ctx context.Context) error {
 	actor("sweep the denylist", i.deny.Run)
 	actor("answer the fleet", responder.Run)
 	all.Go(func() { i.reconcile(ctx) })
+	if i.ledger.file != nil {
+		all.Go(func() { i.every(ctx, ledgerInterval, "tend the ledger", nil, i.tend) })
+	}
 	all.Go(func() { i.watchClients(ctx) })
 	all.Go(func() {
 		i.every(ctx, i.cfg.RepairInterval, "repair", nil, func(ctx context.Context) error {
@@ -196,7 +204,7 @@ func (i *Issuer) Run(ctx context.Context) error {
 	all.Wait()
 	i.stopped.Store(true)
 	close(failed)
-	return errors.Join(<-failed, i.deny.Close())
+	return errors.Join(<-failed, i.ledger.close(), i.deny.Close())
 }
 
 // Ready is nil if the issuer can answer: caught up with the stream, connected, and with a key to sign. Otherwise the
@@ -226,6 +234,8 @@ func (i *Issuer) connected() error {
 type Stats struct {
 	// InvalidStatements on the stream that made no sense, and so had no effect here. Find their publisher.
 	InvalidStatements uint64
+	// Returned statements: the stream had lost them and has them again. Find out who wiped or restored it.
+	Returned uint64
 	// Clients known, disabled ones included.
 	Clients int
 	// ClientsFileProblem is why Config.ClientsFile cannot be used as it is now; empty: it is in force.
@@ -234,7 +244,7 @@ type Stats struct {
 
 // Stats returns the current ones.
 func (i *Issuer) Stats() Stats {
-	s := Stats{InvalidStatements: i.deny.Stats().Invalid, Clients: len(i.clients.Load().byID)}
+	s := Stats{InvalidStatements: i.deny.Stats().Invalid, Returned: i.returned.Load(), Clients: len(i.clients.Load().byID)}
 	if p := i.registrar.problem.Load(); p != nil {
 		s.ClientsFileProblem = *p
 	}

@@ -86,7 +86,9 @@ func (i *Issuer) publish(ctx context.Context, r events.Revocation) (events.Ack, 
 		}
 		return events.Ack{}, fmt.Errorf("publish the statement: %w", unavailable(err))
 	}
-	if err := i.deny.Apply([]cache.Statement{statement(r, ack.Sequence)}); err != nil {
+	own := []cache.Statement{statement(r, ack.Sequence)}
+	i.ledger.record(i.deny, []events.Revocation{r}, own)
+	if err := i.deny.Apply(own); err != nil {
 		i.log.Error("own denylist refused a statement", "id", r.ID, "error", err)
 	}
 	i.log.Info("revoked", "id", r.ID, "scope", r.Scope.String(), "sequence", ack.Sequence, "by", r.By, "actor", r.Actor,

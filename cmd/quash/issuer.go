@@ -17,6 +17,7 @@ type issuerCmd struct {
 	Issuer          string        `placeholder:"URL" help:"iss of the tokens: the URL under which clients reach this issuer (default: http:// and the listen address)."`
 	Audience        []string      `default:"api" placeholder:"NAME" help:"aud of the tokens (${default})."`
 	KeysDir         string        `default:"quash-keys" placeholder:"DIR" help:"Directory of the signing keys, shared by all replicas; gets a first key if empty (${default})."`
+	Ledger          string        `placeholder:"FILE" help:"Keep every living revocation in this file, and give back to the stream what it lost when it was wiped or restored. One file per replica."`
 	KeyAlg          string        `default:"ES256" enum:"ES256,RS256,EdDSA" help:"Algorithm of new keys: ${enum} (${default})."`
 	AccessLife      time.Duration `default:"10m" help:"Life of an access token (${default})."`
 	RefreshIdle     time.Duration `default:"24h" help:"A session not refreshed for so long ends (${default})."`
@@ -138,6 +139,7 @@ func (c *issuerCmd) Run(p *program) error {
 		EnsureStream:    c.EnsureStream,
 		Replicas:        c.Replicas,
 		KeysDir:         c.KeysDir,
+		Ledger:          c.Ledger,
 		Algorithm:       c.KeyAlg,
 		AccessLife:      c.AccessLife,
 		RefreshIdle:     c.RefreshIdle,

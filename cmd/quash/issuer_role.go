@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"path/filepath"
 	"sync/atomic"
 	"time"
@@ -147,6 +148,14 @@ func (r *issuerRole) missStream(ctx context.Context) error {
 		return nil // the first start
 	}
 	r.lost = true
+	if _, err := os.Stat(r.cfg.Ledger); r.cfg.Ledger != "" && err == nil {
+		r.log.Error("the stream of revocations was missing and is made anew; it gets back what the ledger holds", "stream", events.StreamName, "issuer", r.cfg.Issuer)
+		if r.stderr != nil {
+			fmt.Fprintf(r.stderr, "quash: WARNING: the stream %s was missing and is made anew; the ledger %s gives back what this issuer knew. If other issuers or publishers used the stream while this one was down: quash revoke issuer --iss %s --confirm %s --nats %s --reason 'stream lost' --wait 5s\n",
+				events.StreamName, shellQuote(filepath.Base(r.cfg.Ledger)), shellQuote(r.cfg.Issuer), shellQuote(r.cfg.Issuer), shellQuote(r.nats))
+		}
+		return nil
+	}
 	r.log.Error("the stream of revocations was missing and is made anew: what was revoked and has not expired is accepted again", "stream", events.StreamName, "issuer", r.cfg.Issuer)
 	if r.stderr != nil {
 		fmt.Fprintf(r.stderr, "quash: WARNING: the stream %s was missing and is made anew: revoked tokens that have not expired are accepted again. To end them all: quash revoke issuer --iss %s --nats %s --reason 'stream lost' --wait 5s\n",

@@ -40,6 +40,7 @@ var fieldNames = map[string]string{
 
 	// issuer.Config
 	"KeysDir":          "--keys-dir",
+	"Ledger":           "--ledger",
 	"Algorithm":        "--key-alg",
 	"AccessLife":       "--access-life",
 	"RefreshIdle":      "--refresh-idle",

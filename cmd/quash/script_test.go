@@ -36,13 +36,27 @@ func TestScripts(t *testing.T) {
 			"addresses": cmdAddresses,
 			"start":     cmdStart,
 			"line":      cmdLine,
-			"stop":      cmdStop,
+			"end":       cmdEnd,
 			"http":      cmdHTTP,
 			"until":     cmdUntil,
 			"paste":     cmdPaste,
 			"foreign":   cmdForeign,
 		},
 	})
+}
+
+// TestScripts_runToTheirEnd: testscript's own stop ends a script there and then, and it passes.
+func TestScripts_runToTheirEnd(t *testing.T) {
+	t.Parallel()
+	scripts, err := filepath.Glob(filepath.Join("testdata", "script", "*.txtar"))
+	if err != nil || len(scripts) == 0 {
+		t.Fatalf("no scripts: %v", err)
+	}
+	for _, path := range scripts {
+		if regexp.MustCompile(`(?m)^(\[.*\] )?(stop|skip)\b`).MatchString(readText(t, path)) {
+			t.Errorf("%s: stop and skip leave the rest of a script unseen; a process is ended by end", path)
+		}
+	}
 }
 
 type processesKey struct{}
@@ -60,7 +74,7 @@ func cmdAddresses(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// cmdStart: start NAME ARG… runs quash in the background until stop or the end.
+// cmdStart: start NAME ARG… runs quash in the background until end or the script is over.
 func cmdStart(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) < 2 {
 		ts.Fatalf("usage: start NAME ARG…")
@@ -90,10 +104,10 @@ func cmdLine(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(named(ts, args[0]).waitLine(args[1]))
 }
 
-// cmdStop: [!] stop NAME interrupts it and demands exit 0 (with !, another).
-func cmdStop(ts *testscript.TestScript, neg bool, args []string) {
+// cmdEnd: [!] end NAME interrupts it and demands exit 0 (with !, another).
+func cmdEnd(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 1 {
-		ts.Fatalf("usage: stop NAME")
+		ts.Fatalf("usage: end NAME")
 	}
 	p := named(ts, args[0])
 	err := p.interrupt()

@@ -141,6 +141,7 @@ func (s *stack) openIssuer(c *upCmd, log *slog.Logger, stderr io.Writer) error {
 		Audience:     []string{defaultAudience},
 		EnsureStream: true,
 		KeysDir:      s.data.join("keys"),
+		Ledger:       s.data.join("ledger"),
 		Node:         "issuer",
 	}
 	c.loginFlags.apply(&cfg)

@@ -14,6 +14,7 @@ type Statement struct {
 	Gen         uint64
 	Until       int64
 	Sequence    uint64
+	Text        string // the whole event, if the writer wants it back; may be empty
 }
 
 // Mark says that everything before it in the file is complete up to AsOf.
@@ -37,7 +38,9 @@ func appendStatement(b []byte, s *Statement) []byte {
 	b = binary.AppendVarint(b, s.Before)
 	b = binary.AppendUvarint(b, s.Gen)
 	b = binary.AppendVarint(b, s.Until)
-	return binary.AppendUvarint(b, s.Sequence)
+	b = binary.AppendUvarint(b, s.Sequence)
+	b = binary.AppendUvarint(b, uint64(len(s.Text)))
+	return append(b, s.Text...)
 }
 
 var errRecord = errors.New("a record cannot be read")
@@ -85,6 +88,7 @@ func (r *reader) statement() (s Statement) {
 	s.Issuer = string(r.take(r.uint()))
 	s.Key = string(r.take(r.uint()))
 	s.Before, s.Gen, s.Until, s.Sequence = r.int(), r.uint(), r.int(), r.uint()
+	s.Text = string(r.take(r.uint()))
 	return s
 }
 

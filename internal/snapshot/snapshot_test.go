@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -18,7 +19,7 @@ import (
 var id = snapshot.Identity{1, 2, 3}
 
 func statement(n int) snapshot.Statement {
-	return snapshot.Statement{Scope: uint8(1 + n%6), Issuer: "https://a.example", Key: fmt.Sprint("key-", n), Before: int64(n), Gen: uint64(n), Until: int64(1000 + n), Sequence: uint64(n)}
+	return snapshot.Statement{Scope: uint8(1 + n%6), Issuer: "https://a.example", Key: fmt.Sprint("key-", n), Before: int64(n), Gen: uint64(n), Until: int64(1000 + n), Sequence: uint64(n), Text: strings.Repeat("x", n%3)}
 }
 
 func mark(n int) snapshot.Mark {

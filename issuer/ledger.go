@@ -1,0 +1,234 @@
+package issuer
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/quash-auth/quash/cache"
+	"github.com/quash-auth/quash/events"
+	"github.com/quash-auth/quash/internal/snapshot"
+)
+
+// ledger is a file of every living statement, so that a stream which was wiped, recreated or restored from an older copy gets back
+// what it lost: nodes that start afterwards would never hear of it. Repetition is harmless, statements only join.
+type ledger struct {
+	path string
+	file *snapshot.Writer // nil: no ledger
+
+	mu      sync.Mutex // guards what follows
+	seen    *cache.Denylist
+	rewinds uint64 // of the feed, when seen was begun
+	begun   bool
+}
+
+// ledgerInterval is how soon a loss is noticed once the stream was read: nodes that start meanwhile miss what was lost.
+const ledgerInterval = 100 * time.Millisecond
+
+// seenDetails: only presence matters.
+const seenDetails = 1 << 20
+
+// openLedger puts into force what the file holds. A file that cannot be used is kept under another name; what it held can then not be
+// given back, which is logged and nothing else.
+func (i *Issuer) openLedger() error {
+	l := &i.ledger
+	if l.path = i.cfg.Ledger; l.path == "" {
+		return nil
+	}
+	id := i.ledgerID()
+	contents, err := snapshot.Read(l.path, id, func(batch []snapshot.Statement) error {
+		held := make([]cache.Statement, len(batch))
+		for n, s := range batch {
+			held[n] = restored(s)
+		}
+		return i.deny.Apply(held)
+	})
+	if err == nil {
+		l.file, err = snapshot.Append(l.path, id, contents)
+	}
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, snapshot.ErrDamaged) || errors.Is(err, snapshot.ErrForeign) || errors.Is(err, snapshot.ErrVersion) {
+		kept := l.path + ".refused"
+		i.log.Error("the ledger cannot be used, beginning a new one; the file is kept under another name", "error", err, "file", kept)
+		err = os.Rename(l.path, kept)
+	} else if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err == nil {
+		l.file, err = snapshot.Create(l.path, id)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: Ledger: %w", ErrConfig, err)
+	}
+	return nil
+}
+
+func (i *Issuer) ledgerID() snapshot.Identity {
+	return sha256.Sum256([]byte("issuer ledger\n" + i.cfg.Issuer))
+}
+
+func restored(s snapshot.Statement) cache.Statement {
+	return cache.Statement{Scope: cache.Scope(s.Scope), Issuer: s.Issuer, Key: s.Key, Before: s.Before, Gen: s.Gen, Until: s.Until, Sequence: s.Sequence}
+}
+
+// record appends the statements that the denylist does not hold yet. It comes before the denylist, or the denylist would say that it
+// holds them.
+func (l *ledger) record(deny *cache.Denylist, rs []events.Revocation, statements []cache.Statement) {
+	if l.file == nil {
+		return
+	}
+	var news []snapshot.Statement
+	for n, s := range statements {
+		if deny.Holds(s) {
+			continue
+		}
+		text, err := events.Encode(rs[n])
+		if err != nil {
+			continue // the denylist will not take it either
+		}
+		news = append(news, snapshot.Statement{Scope: uint8(s.Scope), Issuer: s.Issuer, Key: s.Key, Before: s.Before, Gen: s.Gen,
+			Until: s.Until, Sequence: s.Sequence, Text: string(text)})
+	}
+	if len(news) > 0 {
+		_ = l.file.Add(news) // it stays in file.Err, which tend reports
+	}
+}
+
+// delivered notes what the stream holds, from its start or since it began to be read again.
+func (l *ledger) delivered(rewinds uint64, now func() time.Time, statements []cache.Statement) error {
+	if l.file == nil {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.begun || l.rewinds != rewinds {
+		if err := l.begin(rewinds, now); err != nil {
+			return err
+		}
+	}
+	if l.seen == nil {
+		return nil
+	}
+	if err := l.seen.Apply(statements); err != nil && !errors.Is(err, cache.ErrInvalid) {
+		return err
+	}
+	return nil
+}
+
+// begin starts over; the lock is held.
+func (l *ledger) begin(rewinds uint64, now func() time.Time) error {
+	if l.seen != nil {
+		if err := l.seen.Close(); err != nil {
+			return err
+		}
+	}
+	seen, err := cache.New(cache.Config{DetailBytes: seenDetails, Now: now})
+	if err != nil {
+		return err
+	}
+	l.seen, l.rewinds, l.begun = seen, rewinds, true
+	return nil
+}
+
+// tend gives the stream back what it lost, once it was read, and keeps the file small.
+func (i *Issuer) tend(ctx context.Context) error {
+	l := &i.ledger
+	if l.file == nil {
+		return nil
+	}
+	if err := l.file.Err(); err != nil {
+		return fmt.Errorf("the ledger is not written any more: %w", err)
+	}
+	if err := i.giveBack(ctx); err != nil {
+		return err
+	}
+	if l.file.Due() {
+		return l.file.Compact(func(s snapshot.Statement) bool { return s.Until >= i.cfg.Now().Add(-5*time.Minute).Unix() })
+	}
+	return nil
+}
+
+func (i *Issuer) giveBack(ctx context.Context) error {
+	l := &i.ledger
+	if i.current() != nil {
+		return nil // not read yet
+	}
+	rewinds := i.feed.Status().Rewinds
+	l.mu.Lock()
+	if !l.begun || l.rewinds != rewinds { // nothing was delivered: perhaps it is empty
+		if err := l.begin(rewinds, i.cfg.Now); err != nil {
+			l.mu.Unlock()
+			return err
+		}
+	}
+	seen := l.seen
+	l.mu.Unlock()
+	if seen == nil {
+		return nil // compared already
+	}
+	lost, err := i.missing(seen)
+	if err != nil {
+		return err
+	}
+	if len(lost) > 0 {
+		i.log.Warn("the stream has lost statements, giving them back", "statements", len(lost))
+		if _, err := i.publisher.PublishAll(ctx, lost, nil); err != nil {
+			return fmt.Errorf("give the stream back what it lost: %w", unavailable(err))
+		}
+		i.returned.Add(uint64(len(lost)))
+		i.log.Warn("the stream has its statements again", "statements", len(lost))
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.seen != seen {
+		return nil // it was begun anew meanwhile
+	}
+	l.seen = nil
+	return seen.Close()
+}
+
+// missing are the statements of the file that live and are not among those that were delivered.
+func (i *Issuer) missing(seen *cache.Denylist) ([]events.Revocation, error) {
+	var lost []events.Revocation
+	already := map[string]bool{}
+	soonest := i.cfg.Now().Add(time.Minute).Unix() // what is about to go anyway may have gone by the server's clock
+	_, err := snapshot.Read(i.ledger.path, i.ledgerID(), func(batch []snapshot.Statement) error {
+		for _, s := range batch {
+			if s.Until <= soonest || s.Text == "" || seen.Holds(restored(s)) {
+				continue
+			}
+			r, err := events.Decode([]byte(s.Text))
+			if err != nil || already[r.ID] {
+				continue // another version's; its own issuer gives it back
+			}
+			already[r.ID] = true
+			lost = append(lost, r)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the ledger: %w", err)
+	}
+	return lost, nil
+}
+
+func (l *ledger) close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var err error
+	if l.seen != nil {
+		err = l.seen.Close()
+		l.seen = nil
+	}
+	if l.file != nil {
+		err = errors.Join(err, l.file.Close())
+	}
+	return err
+}

@@ -1,0 +1,164 @@
+package issuer_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/quash-auth/quash/events"
+	"github.com/quash-auth/quash/issuer"
+)
+
+// businessSystem publishes statements that no record of the issuer knows, and returns their IDs.
+func businessSystem(t *testing.T, r *rig, name string, n int) map[string]events.Revocation {
+	t.Helper()
+	p, err := events.NewPublisher(events.PublisherConfig{Conn: r.cfg.Conn, By: "policy"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]events.Revocation{}
+	for i := range n {
+		s := events.Revocation{Issuer: []string{iss, "https://other.example"}[i%2], Scope: events.Scope(1 + i%5), Key: fmt.Sprint(name, i), Actor: "fraud desk", Reason: "case 7"}
+		if s, err = p.Complete(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		ack, err := p.Publish(t.Context(), s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.ID = ack.ID
+		out[ack.ID] = s
+	}
+	return out
+}
+
+func wipe(t *testing.T, r *rig, recreate bool) {
+	t.Helper()
+	js, err := jetstream.New(r.cfg.Conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteStream(t.Context(), events.StreamName); err != nil {
+		t.Fatal(err)
+	}
+	if !recreate {
+		return
+	}
+	if _, err := events.EnsureStream(t.Context(), js, events.Layout{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// back waits until the stream holds all of them again, word for word.
+func back(t *testing.T, r *rig, want map[string]events.Revocation) {
+	t.Helper()
+	until(t, "the stream has its statements again", func() bool {
+		got := map[string]events.Revocation{}
+		for _, s := range r.statements() {
+			got[s.ID] = s
+		}
+		for id, w := range want {
+			g, there := got[id]
+			if !there {
+				return false
+			}
+			if g != w {
+				t.Fatalf("came back as %+v, was %+v", g, w)
+			}
+		}
+		return true
+	})
+}
+
+// TestLedgerGivesBackWhatAStreamLost: wiped under a running issuer, and while no issuer ran.
+func TestLedgerGivesBackWhatAStreamLost(t *testing.T) {
+	t.Parallel()
+	s := server(t)
+	file := filepath.Join(t.TempDir(), "ledger")
+	r := start(t, s.URL(), func(c *issuer.Config) { c.Ledger = file })
+	want := businessSystem(t, r, "a", 25)
+	r.user("ada")
+	login := r.login("ada")
+	if a := r.form("/logout", "refresh_token", login.Refresh); a.status != 200 && a.status != 204 {
+		r.want("logout", r.bearer("/logout", login.Access, ""), 200, "")
+	}
+	r.dead("after the logout", login.Access)
+	for _, st := range r.statements() {
+		want[st.ID] = st
+	}
+	// All of it must have come through the stream before it is wiped, or nobody has it.
+	last := businessSystem(t, r, "last", 1)
+	for id, st := range last {
+		want[id] = st
+		until(t, "the last statement is applied", func() bool { return issuer.Holds(r.Issuer, st) })
+	}
+
+	wipe(t, r, true)
+	back(t, r, want)
+	if n := r.Stats().Returned; n < uint64(len(want)) {
+		t.Errorf("%d statements returned, want at least %d", n, len(want))
+	}
+
+	cfg := r.cfg
+	wipe(t, r, false)
+	r.stop()
+	again := startWith(t, s.URL(), cfg)
+	back(t, again, want)
+
+	// A restart with a whole stream gives nothing back.
+	before := len(again.statements())
+	again.stop()
+	third := startWith(t, s.URL(), cfg)
+	until(t, "the third life has compared", func() bool { return issuer.Compared(third.Issuer) })
+	if n, got := third.Stats().Returned, len(third.statements()); n != 0 || got != before {
+		t.Errorf("%d statements returned to a whole stream, which holds %d, before %d", n, got, before)
+	}
+}
+
+func TestLedgerThatIsDamaged(t *testing.T) {
+	t.Parallel()
+	s := server(t)
+	file := filepath.Join(t.TempDir(), "ledger")
+	if err := os.WriteFile(file, []byte(strings.Repeat("nonsense", 100)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l := &logs{}
+	r := start(t, s.URL(), func(c *issuer.Config) { c.Ledger, c.Logger = file, l.logger() })
+	if !strings.Contains(l.String(), "the ledger cannot be used") {
+		t.Errorf("the log says nothing of it:\n%s", l)
+	}
+	if _, err := os.Stat(file + ".refused"); err != nil {
+		t.Errorf("the refused file is gone: %v", err)
+	}
+	want := businessSystem(t, r, "a", 3)
+	for _, st := range want {
+		until(t, "it is applied", func() bool { return issuer.Holds(r.Issuer, st) })
+	}
+	wipe(t, r, true)
+	back(t, r, want)
+}
+
+// TestNoLedgerNoReturn: without one the statement that only the stream had is gone, which is what the ledger is for.
+func TestNoLedgerNoReturn(t *testing.T) {
+	t.Parallel()
+	s := server(t)
+	r := start(t, s.URL())
+	want := businessSystem(t, r, "a", 2)
+	for _, st := range want {
+		until(t, "it is applied", func() bool { return issuer.Holds(r.Issuer, st) })
+	}
+	wipe(t, r, true)
+	fresh := businessSystem(t, r, "b", 1)
+	for _, st := range fresh {
+		until(t, "the new stream is followed", func() bool { return issuer.Holds(r.Issuer, st) })
+	}
+	time.Sleep(3 * r.cfg.RepairInterval) // what must not happen announces itself by no event
+	if got := r.statements(); len(got) != 1 {
+		t.Errorf("%d statements, want the new one only", len(got))
+	}
+}
