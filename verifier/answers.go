@@ -23,6 +23,7 @@ const (
 	descSignature = "signature"
 	descExpired   = "The access token expired"
 	descRevoked   = "The access token was revoked"
+	descUsed      = "The access token was already used"
 	descInvalid   = "The access token is invalid"
 	descScope     = "The access token does not have the scope this resource needs"
 	descMissing   = "An access token is needed"
@@ -59,6 +60,8 @@ func rowFor(err error) row {
 		return row{status: http.StatusForbidden, detail: descOrigin}
 	case is(ErrRevoked):
 		return invalidToken(descRevoked)
+	case is(ErrUsed):
+		return invalidToken(descUsed)
 	case is(ErrExpired):
 		return invalidToken(descExpired)
 	case is(ErrMalformed):

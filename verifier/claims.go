@@ -23,6 +23,8 @@ type claimSet struct {
 	exp, nbf, iat, auth int64
 	gen                 uint64
 
+	once bool // good for one request
+
 	has claimBits
 	// What only the relaxed profile accepts, or reads at all: scope as an array, and scp.
 	scopeIsList, scpIsWrong bool
@@ -106,6 +108,10 @@ func (c *claimSet) member(m strictjson.Member) (err error) {
 		c.scpIsWrong = wrong != nil
 	case "nonce", "events", "at_hash", "c_hash":
 		return errForeignClaim
+	case "once":
+		if c.once, err = strictjson.Bool(m.Value); err != nil {
+			return claimsError("once", "is neither true nor false") // it must not pass for an ordinary token
+		}
 	case "token_use", "typ": // Amazon Cognito and Keycloak write the kind of token into the claims
 		return c.kind(m)
 	case "cnf":
@@ -183,6 +189,7 @@ func (c *claimSet) token(iss, typ, kid string, payload []byte) *Token {
 	t := &Token{
 		Issuer: iss, Subject: c.sub, ID: c.jti, Session: c.sid, Client: c.clientID, KeyID: kid, Type: typ,
 		Audience: c.aud, Scope: c.scope,
+		Once:    c.once,
 		Expires: time.Unix(c.exp, 0), Gen: c.gen, HasGen: c.has&hasGen != 0,
 		payload: payload,
 	}

@@ -28,6 +28,9 @@ type Config struct {
 	// Feed replaces NATS: another transport, or a test. Exactly one of NATS and Feed must be set.
 	Feed Feed
 
+	// Redeemer uses up one-time tokens. Nil: one over NATS (events.Redeemer), and with Feed none: Redeem is then ErrConfig.
+	Redeemer Redeemer
+
 	// Node is the name under which this node answers the fleet's questions. Empty: host name, process id and a random part.
 	Node string
 	// Role and Version are reported with it. Both may be empty.

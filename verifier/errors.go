@@ -31,18 +31,20 @@ var (
 
 // The kinds of ErrInvalid.
 var (
-	ErrMalformed = kind("malformed")                                // not a compact JWS, or not strict JSON inside
-	ErrAlgorithm = kind("algorithm not allowed")                    // alg is not one of the issuer's
-	ErrSignature = kind("bad signature")                            // the key exists and did not sign this
-	ErrNoKey     = kind("no such key")                              // the issuer's key set has no key for it
-	ErrType      = kind("not an access token")                      // typ, or claims of an ID, logout or event token
-	ErrIssuer    = kind("unknown issuer")                           // iss is not exactly one of ours
-	ErrAudience  = kind("wrong audience")                           // aud names none of ours
-	ErrExpired   = kind("expired")                                  // exp is over, leeway included
-	ErrNotYet    = kind("not valid yet")                            // nbf or iat lies in the future
-	ErrLifetime  = kind("lives longer than revocations are kept")   // see Config.MaxTokenLife
-	ErrClaims    = kind("a required claim is missing or not valid") // absent, of the wrong type, empty or too long
-	ErrRevoked   = kind("revoked")                                  // a living statement covers it
+	ErrMalformed = kind("malformed")                                 // not a compact JWS, or not strict JSON inside
+	ErrAlgorithm = kind("algorithm not allowed")                     // alg is not one of the issuer's
+	ErrSignature = kind("bad signature")                             // the key exists and did not sign this
+	ErrNoKey     = kind("no such key")                               // the issuer's key set has no key for it
+	ErrType      = kind("not an access token")                       // typ, or claims of an ID, logout or event token
+	ErrIssuer    = kind("unknown issuer")                            // iss is not exactly one of ours
+	ErrAudience  = kind("wrong audience")                            // aud names none of ours
+	ErrExpired   = kind("expired")                                   // exp is over, leeway included
+	ErrNotYet    = kind("not valid yet")                             // nbf or iat lies in the future
+	ErrLifetime  = kind("lives longer than revocations are kept")    // see Config.MaxTokenLife
+	ErrClaims    = kind("a required claim is missing or not valid")  // absent, of the wrong type, empty or too long
+	ErrOnce      = kind("a one-time token, or one where it belongs") // see Redeem
+	ErrUsed      = kind("a one-time token that was used")            // by Redeem, here or on another node
+	ErrRevoked   = kind("revoked")                                   // a living statement covers it
 )
 
 func kind(text string) error { return fmt.Errorf("%w: %s", ErrInvalid, text) }

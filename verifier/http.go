@@ -55,9 +55,12 @@ func newGuard(v *Verifier, c HTTPConfig) *guard {
 	if v == nil {
 		g.broken = fmt.Errorf("the middleware has no verifier: %w", ErrConfig)
 	}
+	if v != nil && c.OneTime && v.redeemer == nil {
+		g.broken = errNoRedeems
+	}
 	g.rule = FreshnessRule{MaxStaleness: c.MaxStaleness, OnStale: c.OnStale, Set: c.MaxStaleness > 0}
 	for _, err := range []error{ErrConfig, ErrStale, ErrMissing, ErrRequest, ErrScope, ErrCrossOrigin,
-		ErrRevoked, ErrExpired, ErrMalformed, ErrSignature, ErrInvalid} {
+		ErrRevoked, ErrUsed, ErrExpired, ErrMalformed, ErrSignature, ErrInvalid} {
 		g.answers[rowFor(err)] = g.c.answer(err)
 	}
 	return g
@@ -75,13 +78,22 @@ func (g *guard) admit(r *http.Request) (*Token, error) {
 	if fromCookie && !sameOrigin(r) {
 		return nil, ErrCrossOrigin
 	}
-	token, err := g.v.VerifyWithin(r.Context(), raw, g.rule)
+	rule, err := g.rule.resolve(g.v.rule)
+	if err != nil {
+		return nil, err
+	}
+	token, err := g.v.verify(r.Context(), raw, rule, g.c.OneTime)
 	if err != nil {
 		return nil, err
 	}
 	for _, s := range g.c.Scope {
 		if !token.HasScope(s) {
 			return nil, ErrScope
+		}
+	}
+	if g.c.OneTime {
+		if err := g.v.spend(r.Context(), token); err != nil {
+			return nil, err
 		}
 	}
 	return token, nil

@@ -25,6 +25,10 @@ type HTTPConfig struct {
 	// With a cookie, methods other than GET, HEAD and OPTIONS, and WebSockets, need a proof of the same origin:
 	// Sec-Fetch-Site same-origin, or an Origin whose host is the request's. Browsers send one of them.
 	Cookie string
+	// OneTime accepts one-time tokens and no others, in the Authorization header, and uses each up before the handler runs:
+	// see Redeem. The scope is looked at first. A handler that fails does not give the token back. False: ordinary
+	// tokens and no one-time tokens.
+	OneTime bool
 	// Preflight answers CORS preflight requests, which carry no token: the CORS handler, if it does not stand in front of
 	// the middleware anyway. Nil: 204 without CORS headers, which browsers take for a no.
 	Preflight http.Handler
@@ -59,6 +63,8 @@ func (c HTTPConfig) Validate() error {
 		}
 	}
 	switch {
+	case c.OneTime && c.Cookie != "":
+		return fieldError("OneTime", "and Cookie are both set: a browser would send the token by itself, and use it up")
 	case c.MaxStaleness < 0:
 		return fieldError("MaxStaleness", "is negative")
 	case c.OnStale != Deny && c.OnStale != Allow:

@@ -19,6 +19,7 @@ type Claims struct {
 	IssuedAt time.Time // iat; zero: none, and then every statement with a cutoff covers the token
 	Gen      uint64    // gen
 	HasGen   bool      // whether the token has gen
+	Once     bool      // once; such a token is refused with ErrOnce: only Redeem can accept it
 }
 
 // RevokedError says which kind of statement covers a token. It wraps ErrRevoked. It is for the logs of the host: the
@@ -42,11 +43,14 @@ func (e *RevokedError) Unwrap() error { return ErrRevoked }
 // host must refuse tokens without exp and tokens that live longer than MaxTokenLife, as Verify does: statements are
 // forgotten when no such token can be alive.
 //
-// It returns nil, ErrRevoked, ErrStale by the verifier's own rule of freshness, or ErrClaims if the claims name nothing that
+// It returns nil, ErrRevoked, ErrOnce, ErrStale by the verifier's own rule of freshness, or ErrClaims if the claims name nothing that
 // can be looked up. It does no I/O.
 func (v *Verifier) Revoked(c Claims) error {
 	if c.Issuer == "" {
 		return v.counters.refuse(claimsError("iss", "is empty: a statement is always about the tokens of an issuer"))
+	}
+	if c.Once {
+		return v.counters.refuse(errOnce)
 	}
 	if c.ID == "" && c.Session == "" && c.Subject == "" && c.Client == "" && c.KeyID == "" {
 		return v.counters.refuse(claimsError("jti, sid, sub, client_id and kid", "are all empty"))

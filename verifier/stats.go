@@ -14,7 +14,7 @@ type Stats struct {
 
 	// Refused tokens by kind; each token counts once.
 	Malformed, Algorithm, Signature, NoKey, Type, Issuer, Audience uint64
-	Expired, NotYet, Lifetime, Claims, Revoked                     uint64
+	Expired, NotYet, Lifetime, Claims, Revoked, Once, Used         uint64
 	Stale                                                          uint64 // not judged: ErrStale
 
 	KeyReads        uint64 // readings of key sets
@@ -28,7 +28,7 @@ type Stats struct {
 // kinds are the refusals that are counted, in the order of counters.refused.
 var kinds = [...]error{
 	ErrRevoked, ErrExpired, ErrStale, ErrSignature, ErrMalformed, ErrAlgorithm, ErrNoKey, ErrType, ErrIssuer, ErrAudience,
-	ErrNotYet, ErrLifetime, ErrClaims,
+	ErrNotYet, ErrLifetime, ErrClaims, ErrOnce, ErrUsed,
 }
 
 type counters struct {
@@ -66,7 +66,7 @@ func (v *Verifier) Stats() Stats {
 	}
 	for i, field := range [...]*uint64{
 		&s.Revoked, &s.Expired, &s.Stale, &s.Signature, &s.Malformed, &s.Algorithm, &s.NoKey, &s.Type, &s.Issuer, &s.Audience,
-		&s.NotYet, &s.Lifetime, &s.Claims,
+		&s.NotYet, &s.Lifetime, &s.Claims, &s.Once, &s.Used,
 	} {
 		*field = c.refused[i].Load()
 	}

@@ -32,6 +32,8 @@ type Token struct {
 	Gen    uint64 // gen, the subject's generation
 	HasGen bool   // whether the token has one
 
+	Once bool // once: good for one request, see Verifier.Redeem
+
 	payload []byte
 	by      *Verifier // that verified it and filled the rest; nil: a Token made by hand
 	ref     cache.Ref
@@ -86,7 +88,7 @@ func (s scopeSet) scopes() []events.Scope {
 func (t *Token) claims() Claims {
 	return Claims{
 		Issuer: t.Issuer, ID: t.ID, Session: t.Session, Subject: t.Subject, Client: t.Client, KeyID: t.KeyID,
-		IssuedAt: t.IssuedAt, Gen: t.Gen, HasGen: t.HasGen,
+		IssuedAt: t.IssuedAt, Gen: t.Gen, HasGen: t.HasGen, Once: t.Once,
 	}
 }
 

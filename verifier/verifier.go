@@ -23,8 +23,9 @@ type Verifier struct {
 	started             time.Time
 	nc                  *nats.Conn // nil with Config.Feed
 	feed                Feed
-	warm                *warm   // the same, if there is a snapshot
-	keeper              *keeper // nil: no snapshot
+	warm                *warm    // the same, if there is a snapshot
+	keeper              *keeper  // nil: no snapshot
+	redeemer            Redeemer // nil: none
 	deny                *cache.Denylist
 	memo                *cache.Memo[*verified] // nil: none
 	intake              intake
@@ -190,8 +191,16 @@ func (v *Verifier) openFeed(c Config) error {
 			v.feed = v.warm
 		}
 	}()
+	v.redeemer = c.Redeemer
 	if v.feed = c.Feed; v.feed != nil {
 		return nil
+	}
+	if v.redeemer == nil {
+		r, err := events.NewRedeemer(events.RedeemerConfig{Conn: c.NATS, Leeway: v.leeway, Now: c.Now})
+		if err != nil {
+			return configError("NATS", "cannot use up one-time tokens: %w", err)
+		}
+		v.redeemer = r
 	}
 	s, err := events.NewSubscriber(events.SubscriberConfig{Conn: c.NATS, Logger: v.log, Now: c.Now})
 	if err != nil {

@@ -8,12 +8,13 @@ import (
 // Verify checks a token and returns it if it may be accepted now.
 //
 // Order: length, form and header; the memo, or claims and signature; times; the denylist; freshness. The error wraps
-// ErrInvalid and one of its kinds, or is ErrStale if the token cannot be judged now. The only I/O is for a kid that the
+// ErrInvalid and one of its kinds, or is ErrStale if the token cannot be judged now. A one-time token is ErrOnce: see Redeem.
+// The only I/O is for a kid that the
 // issuer's key set does not hold: one fetch for all who wait for it, ended for each by its own ctx.
 //
 // A Token is shared by all callers with the same text.
 func (v *Verifier) Verify(ctx context.Context, raw string) (*Token, error) {
-	return v.verify(ctx, raw, v.rule)
+	return v.verify(ctx, raw, v.rule, false)
 }
 
 // VerifyWithin is Verify with another rule of freshness, for handlers that need a tighter one or can bear a looser one.
@@ -23,10 +24,11 @@ func (v *Verifier) VerifyWithin(ctx context.Context, raw string, f FreshnessRule
 	if err != nil {
 		return nil, err
 	}
-	return v.verify(ctx, raw, rule)
+	return v.verify(ctx, raw, rule, false)
 }
 
-func (v *Verifier) verify(ctx context.Context, raw string, rule FreshnessRule) (*Token, error) {
+// verify judges a one-time token, or any other one. Neither kind passes for the other.
+func (v *Verifier) verify(ctx context.Context, raw string, rule FreshnessRule, once bool) (*Token, error) {
 	if len(raw) > v.maxBytes {
 		return nil, v.counters.refuse(errTooLong)
 	}
@@ -37,11 +39,19 @@ func (v *Verifier) verify(ctx context.Context, raw string, rule FreshnessRule) (
 			return nil, v.counters.refuse(err)
 		}
 	}
+	switch {
+	case e.token.Once && !once:
+		return nil, v.counters.refuse(errOnce)
+	case once && !e.token.Once:
+		return nil, v.counters.refuse(errNotOnce)
+	case once && e.token.ID == "":
+		return nil, v.counters.refuse(errNoID)
+	}
 	now := v.now()
 	if !e.window.holds(now) {
 		return nil, v.counters.refuse(timeError(e.token, e.window, now, v.life, v.leeway))
 	}
-	if !seen {
+	if !seen && !once {
 		v.remember(raw, e)
 	}
 	stale, err := v.judge(&e.token.ref, rule, now)

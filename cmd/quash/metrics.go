@@ -92,7 +92,7 @@ func (c *verifierCollector) Collect(ch chan<- prometheus.Metric) {
 	}{
 		{"malformed", s.Malformed}, {"algorithm", s.Algorithm}, {"signature", s.Signature}, {"no_key", s.NoKey},
 		{"type", s.Type}, {"issuer", s.Issuer}, {"audience", s.Audience}, {"expired", s.Expired}, {"not_yet", s.NotYet},
-		{"lifetime", s.Lifetime}, {"claims", s.Claims}, {"revoked", s.Revoked}, {"stale", s.Stale},
+		{"lifetime", s.Lifetime}, {"claims", s.Claims}, {"revoked", s.Revoked}, {"stale", s.Stale}, {"once", s.Once}, {"used", s.Used},
 	} {
 		counter(ch, c.refused, r.n, r.reason)
 	}

@@ -118,6 +118,8 @@ func statusOf(err error) error {
 		return status.Error(codes.Unauthenticated, "exactly one access token in one authorization entry is needed")
 	case is(verifier.ErrRevoked):
 		return status.Error(codes.Unauthenticated, "the access token was revoked")
+	case is(verifier.ErrUsed):
+		return status.Error(codes.Unauthenticated, "the access token was already used")
 	case is(verifier.ErrExpired):
 		return status.Error(codes.Unauthenticated, "the access token expired")
 	case is(verifier.ErrInvalid):

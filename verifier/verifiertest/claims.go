@@ -54,6 +54,9 @@ func Scope(values ...string) Claim { return With("scope", strings.Join(values, "
 // Gen sets the generation of the subject. Default: the token has none.
 func Gen(gen uint64) Claim { return With("gen", gen) }
 
+// Once makes it a one-time token (once): Verifier.Redeem and HTTPConfig.OneTime accept it once, nothing else does.
+func Once() Claim { return With("once", true) }
+
 // Life sets exp to this long after now; negative for a token that has expired. Default 5 minutes.
 func Life(d time.Duration) Claim {
 	return func(d2 *draft) { d2.claims["exp"] = d2.now.Add(d).Unix() }

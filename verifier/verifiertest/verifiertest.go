@@ -93,6 +93,9 @@ func New(t TB, opts ...Option) *Issuer {
 		MaxTokenLife: max(i.c.MaxTokenLife, time.Hour), Leeway: max(i.c.Leeway, time.Minute), Skew: time.Minute,
 	})
 	i.c.Feed, i.c.Now = i.feed, i.Now
+	if i.c.Redeemer == nil {
+		i.c.Redeemer = &redeemer{used: map[[2]string]bool{}}
+	}
 	if i.v, err = verifier.New(i.c); err != nil {
 		t.Fatalf("verifiertest: make the verifier: %v", err)
 	}
