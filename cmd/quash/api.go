@@ -33,6 +33,8 @@ type apiCmd struct {
 	MaxTokenLife  time.Duration `default:"1h" help:"Longest life of a token to accept; at most what the stream was made for (${default})."`
 	MaxEntries    *int          `placeholder:"N" help:"Most revocations to hold, beyond it the node is not ready (default: 10,000,000)."`
 	Snapshot      string        `placeholder:"FILE" help:"Keep what is revoked in this file, so that a restarted node can serve while NATS is away, within --max-staleness of the file. One file per node, readable and writable by it alone."`
+	Scope         []string      `placeholder:"NAME" help:"Scope that a token must have, every one of them, or it is refused with 403 (default: none)."`
+	Resource      string        `name:"resource-metadata" placeholder:"URL" help:"Where this API's metadata of RFC 9728 are, named to whoever calls without a token (default: not named)."`
 	Node          string        `placeholder:"NAME" help:"Name in quash status (default: host name and process number)."`
 	Drain         time.Duration `default:"0s" help:"How long to answer 'not ready' before stopping (${default})."`
 
@@ -114,6 +116,11 @@ func (c *apiCmd) config() (verifier.Config, error) {
 	return cfg, nil
 }
 
+// protection is how the node's handler is protected.
+func (c *apiCmd) protection() verifier.HTTPConfig {
+	return verifier.HTTPConfig{Scope: c.Scope, ResourceMetadata: c.Resource}
+}
+
 // keySetAlgorithms are those whose keys a JWK Set can publish. HS256 and its like
 // need a secret that every node knows: with it any node could make tokens.
 var keySetAlgorithms = []string{"ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA"}
@@ -145,7 +152,7 @@ func (c *apiCmd) Run(p *program) error {
 		closeAll(listener)
 		return err
 	}
-	node, err := newAPINode(conn, cfg, log)
+	node, err := newAPINode(conn, cfg, c.protection(), log)
 	if err != nil {
 		closeAll(listener)
 		return &usageError{problem: inFlags(err)} // New only looks at the configuration

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/quash-auth/quash/issuer"
+	"github.com/quash-auth/quash/verifier"
 )
 
 // demoWorld is what the demo runs: everything real, on free ports of 127.0.0.1, in a
@@ -94,7 +95,7 @@ func (m *member) start() error {
 	cfg := localNodeConfig(m.world.issuerURL(), m.name, m.world.maxStaleness)
 	cfg.MemoBytes = 4 << 20 // many nodes share this process
 	cfg.MaxEntries = 100_000
-	node, err := newAPINode(conn, cfg, m.world.log)
+	node, err := newAPINode(conn, cfg, verifier.HTTPConfig{}, m.world.log)
 	if err != nil {
 		closeAll(l)
 		return err

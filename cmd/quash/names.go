@@ -36,6 +36,8 @@ var fieldNames = map[string]string{
 	"verifier.Issuer":           "--issuer",
 	"verifier.Audience":         "--audience",
 	"verifier.Node":             "--node",
+	"verifier.Scope":            "--scope",
+	"ResourceMetadata":          "--resource-metadata",
 	"MaxEntries or DetailBytes": "--max-entries",
 
 	// issuer.Config
@@ -71,7 +73,8 @@ func inFlags(err error) string {
 	role := ""
 	switch {
 	case errors.Is(err, verifier.ErrConfig):
-		role, text = "verifier.", strings.ReplaceAll(text, verifier.ErrConfig.Error()+": ", "")
+		role = "verifier."
+		text = strings.NewReplacer(verifier.ErrConfig.Error()+": ", "", ": "+verifier.ErrConfig.Error(), "", "HTTPConfig.", "").Replace(text)
 	case errors.Is(err, issuer.ErrConfig):
 		role, text = "issuer.", strings.ReplaceAll(text, issuer.ErrConfig.Error()+": ", "")
 	}

@@ -30,7 +30,7 @@ type apiNode struct {
 }
 
 // newAPINode takes ownership of conn: close closes it. Nothing runs yet.
-func newAPINode(conn *nats.Conn, cfg verifier.Config, log *slog.Logger) (*apiNode, error) {
+func newAPINode(conn *nats.Conn, cfg verifier.Config, web verifier.HTTPConfig, log *slog.Logger) (*apiNode, error) {
 	cfg.NATS = conn
 	cfg.Role = "api"
 	cfg.Version = buildVersion()
@@ -38,6 +38,10 @@ func newAPINode(conn *nats.Conn, cfg verifier.Config, log *slog.Logger) (*apiNod
 		log = log.With("node", cfg.Node) // quash up runs several
 	}
 	cfg.Logger = log
+	if err := web.Validate(); err != nil {
+		conn.Close()
+		return nil, err
+	}
 	v, err := verifier.New(cfg)
 	if err != nil {
 		conn.Close()
@@ -53,7 +57,8 @@ func newAPINode(conn *nats.Conn, cfg verifier.Config, log *slog.Logger) (*apiNod
 		}
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/secure", v.Middleware(verifier.HTTPConfig{OnError: n.refused})(http.HandlerFunc(echoClaims)))
+	web.OnError = n.refused
+	mux.Handle("/secure", v.Middleware(web)(http.HandlerFunc(echoClaims)))
 	mux.HandleFunc("GET /livez", live)
 	mux.Handle("GET /readyz", n.draining.wrap(inPlainWords(v.ReadyHandler())))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))

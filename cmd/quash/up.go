@@ -119,7 +119,7 @@ func (c *upCmd) build(log *slog.Logger, stderr io.Writer) (_ *stack, err error) 
 		if err != nil {
 			return nil, err
 		}
-		node, err := newAPINode(conn, localNodeConfig(s.issuerURL(), fmt.Sprintf("api-%d", i+1), c.MaxStaleness), log)
+		node, err := newAPINode(conn, localNodeConfig(s.issuerURL(), fmt.Sprintf("api-%d", i+1), c.MaxStaleness), verifier.HTTPConfig{}, log)
 		if err != nil {
 			return nil, err
 		}

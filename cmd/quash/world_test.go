@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -106,6 +107,9 @@ func withNATS(url string) worldOption { return func(c *worldConfig) { c.natsURL 
 
 const worldAdmin = "admin"
 
+// cheap logins: what is tested here is not the hash. Flags of a test come later and win.
+var cheap = []string{"--password-memory", "64", "--password-passes", "1", "--login-burst", "1000"}
+
 func newWorld(t testing.TB, options ...worldOption) *world {
 	t.Helper()
 	c := worldConfig{replicas: 1, users: []string{"ann", "bob"}}
@@ -171,8 +175,8 @@ func (w *world) up(c worldConfig) {
 	}
 	w.shown(w.passwords["ann"])
 	w.shown(w.passwords[worldAdmin])
-	p := w.start(issuer, append([]string{"up", "--data-dir", data, "--listen", issuer, "--nats-listen", broker,
-		"--api-listen", strings.Join(addresses, ","), "--log-level", "debug"}, c.issuer...)...)
+	p := w.start(issuer, slices.Concat([]string{"up", "--data-dir", data, "--listen", issuer, "--nats-listen", broker,
+		"--api-listen", strings.Join(addresses, ","), "--log-level", "debug"}, cheap, c.issuer)...)
 	w.issuers = []*part{p}
 	for _, a := range addresses {
 		w.nodes = append(w.nodes, &part{w: w, address: a, args: p.args, process: p.process})
@@ -196,7 +200,7 @@ func (w *world) apart(c worldConfig) {
 				args = append(args, "--user", name+":"+password)
 			}
 		}
-		p := w.start(a, append(args, c.issuer...)...)
+		p := w.start(a, slices.Concat(args, cheap, c.issuer)...)
 		w.issuers = append(w.issuers, p)
 		if i == 0 {
 			p.ready() // it makes what the others find
