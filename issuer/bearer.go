@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
@@ -35,58 +36,92 @@ func (i *Issuer) verify(raw string) (accessClaims, error) {
 	return c, nil
 }
 
+var errMalformed = errors.New("malformed")
+
 // parse checks the signature and the claims; expired tokens pass if alive is false.
 func (i *Issuer) parse(raw string, alive bool) (accessClaims, string, error) {
-	fail := func(why error) (accessClaims, string, error) {
-		return accessClaims{}, "", fmt.Errorf("%w: %w", ErrToken, why)
+	t, err := i.signed(raw)
+	if err == nil {
+		err = i.check(t.claims, alive)
 	}
+	if err != nil {
+		return accessClaims{}, "", fmt.Errorf("%w: %w", ErrToken, err)
+	}
+	return t.claims, t.kid, nil
+}
+
+// signed is a token whose signature was verified: all that a memo may spare. What its claims mean now is for check.
+type signed struct {
+	claims accessClaims
+	kid    string
+}
+
+// memoCost is what the claims of a token weigh beside its text.
+const memoCost = 700
+
+// signed verifies the signature, or remembers that it did: then the key must still be one of ours. A kid is the key's
+// thumbprint, so the same kid is the same key.
+func (i *Issuer) signed(raw string) (*signed, error) {
+	memo := i.memo.Load()
+	if t, ok := memo.Get(raw); ok {
+		if _, ok := i.keys.public(t.kid); ok {
+			return t, nil
+		}
+	}
+	t, err := i.verifySignature(raw)
+	if err == nil {
+		memo.Put(raw, t, memoCost)
+	}
+	return t, err
+}
+
+func (i *Issuer) verifySignature(raw string) (*signed, error) {
 	if len(raw) > maxToken || strings.ContainsAny(raw, "\r\n=") {
-		return fail(errors.New("malformed"))
+		return nil, errMalformed
 	}
-	options := []jwt.ParserOption{
-		jwt.WithValidMethods([]string{"ES256", "RS256", "EdDSA"}), jwt.WithStrictDecoding(),
-		jwt.WithIssuer(i.cfg.Issuer), jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithTimeFunc(i.cfg.Now),
-	}
-	if !alive {
-		options = append(options, jwt.WithoutClaimsValidation())
-	}
-	var c accessClaims
-	var kid string
-	_, err := jwt.NewParser(options...).ParseWithClaims(raw, &c, func(t *jwt.Token) (any, error) {
-		if typ, _ := t.Header["typ"].(string); typ != typAccess {
+	var t signed
+	_, err := tokenParser.ParseWithClaims(raw, &t.claims, func(token *jwt.Token) (any, error) {
+		if typ, _ := token.Header["typ"].(string); typ != typAccess {
 			return nil, errors.New("not an access token")
 		}
-		if _, there := t.Header["crit"]; there {
+		if _, there := token.Header["crit"]; there {
 			return nil, errors.New("unknown critical header")
 		}
-		kid, _ = t.Header["kid"].(string)
-		key, ok := i.keys.public(kid)
-		if !ok || t.Method.Alg() != key.alg { // a key has one algorithm (RFC 8725 §3.1)
+		t.kid, _ = token.Header["kid"].(string)
+		key, ok := i.keys.public(t.kid)
+		if !ok || token.Method.Alg() != key.alg { // a key has one algorithm (RFC 8725 §3.1)
 			return nil, errors.New("unknown key")
 		}
 		return key.private.Public(), nil
 	})
-	if err != nil {
-		return fail(err)
+	return &t, err
+}
+
+var tokenParser = jwt.NewParser(jwt.WithValidMethods([]string{"ES256", "RS256", "EdDSA"}), jwt.WithStrictDecoding(), jwt.WithoutClaimsValidation())
+
+// check is everything about the claims that can change: the time, the clients, the configuration.
+func (i *Issuer) check(c accessClaims, alive bool) error {
+	if c.Issuer != i.cfg.Issuer || c.ID == "" || c.Subject == "" || (c.Session == "") != (c.Subject == clientSubject+c.Client) || c.Client == "" || c.Expires == 0 {
+		return errors.New("claims")
 	}
-	if c.Issuer != i.cfg.Issuer || c.ID == "" || c.Session == "" || c.Subject == "" || c.Client == "" || c.Expires == 0 {
-		return fail(errors.New("claims"))
+	if now := i.cfg.Now(); alive && (!now.Before(time.Unix(c.Expires, 0)) || now.Before(time.Unix(c.Issued, 0))) {
+		return errors.New("expired or not issued yet")
 	}
 	client, ok := i.client(c.Client)
 	if !ok {
-		return fail(errors.New("unknown client"))
+		return errors.New("unknown client")
 	}
 	if !slices.ContainsFunc(c.Audience, func(a string) bool { return slices.Contains(i.audience(client), a) }) {
-		return fail(errors.New("audience"))
+		return errors.New("audience")
 	}
-	return c, kid, nil
+	return nil
 }
 
 // revoked asks the issuer's own denylist.
 func (i *Issuer) revoked(c accessClaims, kid string) bool {
 	ref := i.deny.Ref(cache.Claims{
 		Issuer: c.Issuer, ID: c.ID, Session: c.Session, Subject: c.Subject, Client: c.Client, KeyID: kid,
-		IssuedAt: c.Issued, HasIssuedAt: true, Gen: c.Gen, HasGen: true,
+		IssuedAt: c.Issued, HasIssuedAt: true, Gen: c.Gen, HasGen: c.Gen > 0,
 	})
 	return i.deny.Check(&ref).Revoked
 }

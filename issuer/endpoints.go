@@ -114,14 +114,23 @@ func (i *Issuer) serveToken(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case form["grant_type"] == "":
-		return badRequest("grant_type is required")
-	case form["grant_type"] == GrantAuthorizationCode:
+	switch form["grant_type"] {
+	case GrantRefresh:
+		return i.serveRefresh(w, r, client, form)
+	case GrantClientCredentials:
+		return i.serveClientToken(w, r, client, form)
+	case GrantAuthorizationCode:
 		return i.serveExchange(w, r, client, form)
-	case form["grant_type"] != "refresh_token":
-		return &fault{status: http.StatusBadRequest, code: "unsupported_grant_type", description: "see grant_types_supported"}
-	case form["refresh_token"] == "":
+	case GrantTokenExchange:
+		return i.serveTokenExchange(w, r, client, form)
+	case "":
+		return badRequest("grant_type is required")
+	}
+	return &fault{status: http.StatusBadRequest, code: "unsupported_grant_type", description: "see grant_types_supported"}
+}
+
+func (i *Issuer) serveRefresh(w http.ResponseWriter, r *http.Request, client *Client, form map[string]string) error {
+	if form["refresh_token"] == "" {
 		return badRequest("refresh_token is required")
 	}
 	g, err := i.refresh(r.Context(), form["refresh_token"], client, form["scope"])

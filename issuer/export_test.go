@@ -68,6 +68,15 @@ func LoadKeys(dir, alg string, delay time.Duration, now func() time.Time) (signe
 	return s.kid, len(k.keys), err
 }
 
+// SessionRevision counts the writes of a session.
+func SessionRevision(ctx context.Context, i *Issuer, sid string) (uint64, error) {
+	s, err := i.session(ctx, sid)
+	if err != nil || s == nil {
+		return 0, errors.Join(err, ErrGrant)
+	}
+	return s.revision, nil
+}
+
 // ClientProblem is what is wrong with a client.
 func ClientProblem(c Client) string { return c.problem() }
 
@@ -118,7 +127,7 @@ func NewRefreshToken() string {
 func Sign(i *Issuer) (string, error) {
 	s, _ := newSession(i.cfg.Now(), time.Hour, time.Hour)
 	s.Sub, s.Client, s.Gen = "bench", i.cfg.Clients[0].ID, 1
-	raw, _, err := i.mint(s, []string{"read"}, i.cfg.Now())
+	raw, _, err := i.mintSession(s, []string{"read"}, i.cfg.Now())
 	return raw, err
 }
 

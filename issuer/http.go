@@ -58,6 +58,7 @@ func (i *Issuer) routes() http.Handler {
 	post("/login", i.serveLogin)
 	post("/token", i.serveToken)
 	post("/revoke", i.serveRevoke)
+	post("/introspect", i.serveIntrospect)
 	post("/logout", i.serveLogout)
 	post("/logout-all", i.serveLogoutAll)
 	get(base+"/sessions", i.serveSessions)
@@ -257,54 +258,6 @@ func parseForm(body string) (map[string]string, error) {
 		}
 	}
 	return form, nil
-}
-
-var errInvalidClient = &fault{status: http.StatusUnauthorized, code: "invalid_client", description: "client authentication failed",
-	challenge: `Basic realm="quash"`}
-
-// errGrantNotAllowed is RFC 6749 §5.2's "not authorized to use this authorization grant type".
-var errGrantNotAllowed = &fault{status: http.StatusBadRequest, code: "unauthorized_client", description: "the client may not use this grant"}
-
-// authenticate finds the client of a request (RFC 6749 §2.3): HTTP Basic, or client_id alone for public ones. nil: the request
-// names none.
-func (i *Issuer) authenticate(r *http.Request, id, secret string) (*Client, error) {
-	headers := r.Header.Values("Authorization")
-	if len(headers) > 1 {
-		return nil, badRequest("more than one Authorization header")
-	}
-	if len(headers) == 0 {
-		if secret != "" {
-			return nil, errInvalidClient // only Basic is supported
-		}
-		if id == "" {
-			return nil, nil
-		}
-		c, ok := i.usable(id)
-		if !ok || !c.Public {
-			return nil, errInvalidClient
-		}
-		return &c, nil
-	}
-	if secret != "" {
-		return nil, badRequest("two ways of client authentication in one request")
-	}
-	user, pass, ok := r.BasicAuth()
-	if !ok {
-		return nil, errInvalidClient
-	}
-	user, err1 := url.QueryUnescape(user) // §2.3.1: form-urlencoded before base64
-	pass, err2 := url.QueryUnescape(pass)
-	if err1 != nil || err2 != nil {
-		return nil, errInvalidClient
-	}
-	if id != "" && id != user {
-		return nil, badRequest("two different client identifiers in one request")
-	}
-	c, ok := i.usable(user)
-	if !ok || c.Public && pass != "" || !c.Public && !c.secretMatches(pass) {
-		return nil, errInvalidClient
-	}
-	return &c, nil
 }
 
 // bearer returns the token of the Authorization header (RFC 6750 §2.1).

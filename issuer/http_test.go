@@ -83,7 +83,7 @@ func TestTokenAnswers(t *testing.T) {
 	r.want("JSON", r.do(r.request("POST", "/token", jsonType, "{}")), 400, "invalid_request")
 	r.want("more scope", r.form("/token", "grant_type", "refresh_token", "refresh_token", s.Refresh, "scope", "read delete"), 400, "invalid_scope")
 	r.want("another client", r.form("/token", "grant_type", "refresh_token", "refresh_token", s.Refresh, "client_id", "web"), 401, "invalid_client")
-	r.want("secret in the body", r.form("/token", "grant_type", "refresh_token", "refresh_token", s.Refresh, "client_id", "web", "client_secret", secret), 401, "invalid_client")
+	r.want("another client, secret in the body", r.form("/token", "grant_type", "refresh_token", "refresh_token", s.Refresh, "client_id", "web", "client_secret", secret), 400, "invalid_grant")
 	less := r.form("/token", "grant_type", "refresh_token", "refresh_token", s.Refresh, "scope", "read", "client_id", "app")
 	if less.status != 200 || less.Scope != "read" || claim(t, less.Access, "scope") != "read" {
 		t.Fatalf("less scope: got %d %s, want 200 and read", less.status, less.raw)

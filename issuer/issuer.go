@@ -33,6 +33,7 @@ type Issuer struct {
 	publisher *events.Publisher
 	feed      *events.Subscriber
 	deny      *cache.Denylist
+	memo      atomic.Pointer[cache.Memo[*signed]] // nil, which remembers nothing, until Run
 	retention events.Retention
 	handler   http.Handler
 	started   time.Time
@@ -165,6 +166,9 @@ func (i *Issuer) loadRevokedKeys(ctx context.Context) error {
 	return foreign
 }
 
+// memoBytes holds some 15,000 tokens.
+const memoBytes = 32 << 20
+
 // Run follows the stream, repairs what crashes left, and answers the fleet's questions, until ctx ends; then it returns nil. A
 // network failure never ends it. It may run once.
 func (i *Issuer) Run(ctx context.Context) error {
@@ -176,6 +180,12 @@ func (i *Issuer) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	memo, err := cache.NewMemo[*signed](cache.MemoConfig{MaxBytes: memoBytes})
+	if err != nil {
+		return err
+	}
+	i.memo.Store(memo)
+	defer memo.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var all sync.WaitGroup

@@ -162,16 +162,16 @@ func (i *Issuer) hold(ctx context.Context, m marks, sub, client string) (again b
 		}
 		return true, nil
 	}
-	now := i.cfg.Now()
-	cutoff := m.cutoff()
-	for _, k := range []struct {
-		scope cache.Scope
-		key   string
-	}{{cache.Subject, sub}, {cache.Client, client}, {cache.Issuer, ""}} {
-		if e, ok := i.deny.Lookup(k.scope, i.cfg.Issuer, k.key); ok {
-			cutoff = max(cutoff, e.Before)
-		}
+	cutoff := max(m.cutoff(), i.cutoffOf("", client))
+	if e, ok := i.deny.Lookup(cache.Subject, i.cfg.Issuer, sub); ok {
+		cutoff = max(cutoff, e.Before) // GenBefore is for tokens without gen
 	}
+	return i.await(ctx, cutoff)
+}
+
+// await waits for the second after a cutoff, if that has not begun, and reports whether it waited.
+func (i *Issuer) await(ctx context.Context, cutoff int64) (waited bool, err error) {
+	now := i.cfg.Now()
 	if now.Unix() > cutoff {
 		return false, nil
 	}
@@ -190,7 +190,7 @@ func (i *Issuer) hold(ctx context.Context, m marks, sub, client string) (again b
 }
 
 func (i *Issuer) grant(s *session, secret []byte, scope []string, issued time.Time) (*grant, error) {
-	access, life, err := i.mint(s, scope, issued)
+	access, life, err := i.mintSession(s, scope, issued)
 	if err != nil {
 		return nil, err
 	}

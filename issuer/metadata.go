@@ -3,6 +3,7 @@ package issuer
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -13,6 +14,7 @@ type metadata struct {
 	TokenEndpoint      string   `json:"token_endpoint"`
 	UserInfo           string   `json:"userinfo_endpoint"`
 	RevocationEndpoint string   `json:"revocation_endpoint"`
+	Introspection      string   `json:"introspection_endpoint"`
 	KeySet             string   `json:"jwks_uri"`
 	ResponseTypes      []string `json:"response_types_supported"`
 	ResponseModes      []string `json:"response_modes_supported"`
@@ -24,6 +26,7 @@ type metadata struct {
 	GrantTypes         []string `json:"grant_types_supported"`
 	TokenEndpointAuth  []string `json:"token_endpoint_auth_methods_supported"`
 	RevocationAuth     []string `json:"revocation_endpoint_auth_methods_supported"`
+	IntrospectionAuth  []string `json:"introspection_endpoint_auth_methods_supported"`
 	Scopes             []string `json:"scopes_supported"`
 	SubjectTypes       []string `json:"subject_types_supported"` // required by OpenID Connect Discovery
 }
@@ -31,16 +34,17 @@ type metadata struct {
 // serveMetadata answers both addresses with the same values.
 func (i *Issuer) serveMetadata(w http.ResponseWriter, _ *http.Request) error {
 	base := strings.TrimSuffix(i.cfg.Issuer, "/")
-	auth := []string{"client_secret_basic", "none"}
+	secret := []string{"client_secret_basic", "client_secret_post"}
+	auth := append(slices.Clone(secret), "none") // public clients
 	w.Header().Set("Cache-Control", "public, max-age=300")
 	w.Header().Del("Pragma")
 	i.respond(w, http.StatusOK, metadata{
-		Issuer: i.cfg.Issuer, TokenEndpoint: base + "/token", RevocationEndpoint: base + "/revoke",
-		KeySet: base + "/.well-known/jwks.json", GrantTypes: []string{"authorization_code", "refresh_token"},
+		Issuer: i.cfg.Issuer, TokenEndpoint: base + "/token", RevocationEndpoint: base + "/revoke", Introspection: base + "/introspect",
+		KeySet: base + "/.well-known/jwks.json", GrantTypes: []string{GrantAuthorizationCode, GrantRefresh, GrantClientCredentials, GrantTokenExchange},
 		Authorization: base + "/authorize", UserInfo: base + "/userinfo", ResponseTypes: []string{"code"}, ResponseModes: []string{"query"},
 		ChallengeMethods: []string{"S256"}, ResponseIssuer: true, Prompts: []string{"none", "login"}, IDTokenAlgorithms: i.keys.algorithms(),
 		Claims:            []string{"iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "sid", "at_hash", "preferred_username"},
-		TokenEndpointAuth: auth, RevocationAuth: auth, Scopes: []string{scopeOpenID, scopeProfile, ScopeAdmin}, SubjectTypes: []string{"public"},
+		TokenEndpointAuth: auth, RevocationAuth: auth, IntrospectionAuth: secret, Scopes: []string{scopeOpenID, scopeProfile, ScopeAdmin}, SubjectTypes: []string{"public"},
 	})
 	return nil
 }

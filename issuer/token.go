@@ -19,9 +19,9 @@ type accessClaims struct {
 	Expires  int64    `json:"exp"`
 	Issued   int64    `json:"iat"`
 	ID       string   `json:"jti"`
-	Session  string   `json:"sid"`
-	Gen      uint64   `json:"gen"`
-	Auth     int64    `json:"auth_time"`
+	Session  string   `json:"sid,omitempty"` // this and the next two: not in a client's own tokens
+	Gen      uint64   `json:"gen,omitempty"`
+	Auth     int64    `json:"auth_time,omitempty"`
 	Scope    string   `json:"scope,omitempty"`
 }
 
@@ -83,21 +83,24 @@ func (k signingKey) sign(typ string, claims any) (string, error) {
 	return input + "." + base64.RawURLEncoding.EncodeToString(signature), nil
 }
 
-// mint makes an access token of the session. issued was taken before the marks were read: see revoke.go.
-func (i *Issuer) mint(s *session, scope []string, issued time.Time) (raw string, life time.Duration, err error) {
-	if !i.issuing(s.Client, issued) {
+// mintSession makes an access token of the session. issued was taken before the marks were read: see revoke.go.
+func (i *Issuer) mintSession(s *session, scope []string, issued time.Time) (raw string, life time.Duration, err error) {
+	expires := min(issued.Add(i.cfg.AccessLife).Unix(), s.End)
+	return i.mint(s.Client, issued, expires, accessClaims{Subject: s.Sub, Session: s.sid, Gen: s.Gen, Auth: s.Auth}, scope)
+}
+
+// mint completes the claims and signs them. Every access token is made here.
+func (i *Issuer) mint(clientID string, issued time.Time, expires int64, c accessClaims, scope []string) (raw string, life time.Duration, err error) {
+	if !i.issuing(clientID, issued) {
 		return "", 0, errInvalidClient
 	}
 	key, err := i.keys.signer()
 	if err != nil {
 		return "", 0, unavailable(err)
 	}
-	client, _ := i.client(s.Client)
-	expires := min(issued.Add(i.cfg.AccessLife).Unix(), s.End)
-	raw, err = key.sign(typAccess, accessClaims{
-		Issuer: i.cfg.Issuer, Subject: s.Sub, Audience: i.audience(client), Client: s.Client,
-		Expires: expires, Issued: issued.Unix(), ID: token(16), Session: s.sid, Gen: s.Gen, Auth: s.Auth,
-		Scope: strings.Join(scope, " "),
-	})
-	return raw, time.Unix(expires, 0).Sub(time.Unix(issued.Unix(), 0)), err
+	client, _ := i.client(clientID)
+	c.Issuer, c.Audience, c.Client, c.ID, c.Scope = i.cfg.Issuer, i.audience(client), clientID, token(16), strings.Join(scope, " ")
+	c.Issued, c.Expires = issued.Unix(), expires
+	raw, err = key.sign(typAccess, c)
+	return raw, time.Duration(c.Expires-c.Issued) * time.Second, err
 }
