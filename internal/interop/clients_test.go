@@ -31,6 +31,9 @@ var (
 	odd   = registered{ID: "shop&co:1+%", Auth: "client_secret_basic"} // RFC 6749 §2.3.1 encodes it before base64
 )
 
+// callback is where clients have people sent back to. Nobody listens there.
+const callback = "http://127.0.0.1/callback"
+
 // newRegistry writes the registry file, with secrets of quash client new-secret.
 func newRegistry(t testing.TB) (path string, secrets map[string]string) {
 	t.Helper()
@@ -44,10 +47,13 @@ func newRegistry(t testing.TB) (path string, secrets map[string]string) {
 		}
 		return c
 	}
+	people := map[string]any{"grant_types": []string{"password_login", "refresh_token", "authorization_code"}, "redirect_uris": []string{callback}}
+	public := maps.Clone(people)
+	public["public"] = true
 	text, err := json.Marshal(map[string]any{"clients": []any{
-		member(phone.ID, map[string]any{"public": true}),
-		member(shop.ID, nil),
-		member(odd.ID, nil),
+		member(phone.ID, public),
+		member(shop.ID, people),
+		member(odd.ID, people),
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -96,14 +102,15 @@ type reply struct {
 	Metadata map[string]any `json:"metadata"`
 	OAuth    map[string]any `json:"metadata_oauth"`
 	URL      string         `json:"url"`
+	Sub      string         `json:"sub"`
 
 	Error   string `json:"error"`   // RFC 6749 §5.2, or "challenge" and the schemes of WWW-Authenticate
 	Status  int    `json:"status"`  // of the error, where the client tells
 	Problem string `json:"problem"` // anything else: the client does not take our answer
 }
 
-// order gives an order; what a client can't take fails the test.
-func (c *oauthClient) order(op string, args map[string]string) reply {
+// try gives an order.
+func (c *oauthClient) try(op string, args map[string]string) reply {
 	c.t.Helper()
 	q := map[string]string{"op": op}
 	maps.Copy(q, args)
@@ -111,6 +118,13 @@ func (c *oauthClient) order(op string, args map[string]string) reply {
 	if err := c.p.ask(q, &r); err != nil {
 		c.t.Fatalf("%s: %v", op, err)
 	}
+	return r
+}
+
+// order is one for which the client takes our answer, whatever it says.
+func (c *oauthClient) order(op string, args map[string]string) reply {
+	c.t.Helper()
+	r := c.try(op, args)
 	if r.Problem != "" {
 		c.t.Fatalf("%s: the client does not take our answer: %s", op, r.Problem)
 	}

@@ -151,26 +151,14 @@ func (f *fositeServer) client() *xoauth2.Config {
 func (f *fositeServer) login(t testing.TB, name string) *xoauth2.Token {
 	t.Helper()
 	verifier := xoauth2.GenerateVerifier()
-	code := redirected(t, f.client().AuthCodeURL("a state long enough", xoauth2.S256ChallengeOption(verifier), xoauth2.SetAuthURLParam("login_hint", name)))
-	token, err := f.client().Exchange(t.Context(), code, xoauth2.VerifierOption(verifier))
+	b := newBrowser(t, fositeRedirect)
+	status, page := b.open(f.client().AuthCodeURL("a state long enough", xoauth2.S256ChallengeOption(verifier), xoauth2.SetAuthURLParam("login_hint", name)))
+	if b.landed == nil {
+		t.Fatalf("authorization: %d %s", status, page)
+	}
+	token, err := f.client().Exchange(t.Context(), b.landed.Query().Get("code"), xoauth2.VerifierOption(verifier))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return token
-}
-
-// redirected follows an authorization request to its redirect and gives the code.
-func redirected(t testing.TB, target string) string {
-	t.Helper()
-	stay := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	res, err := stay.Get(target)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = res.Body.Close()
-	to, err := res.Location()
-	if err != nil || to.Query().Get("code") == "" {
-		t.Fatalf("authorization: status %d, to %v (%v), want a redirect with a code", res.StatusCode, to, err)
-	}
-	return to.Query().Get("code")
 }

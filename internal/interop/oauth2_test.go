@@ -58,7 +58,7 @@ func TestXOAuth2Refresh(t *testing.T) {
 }
 
 // refusal is what a user of x/oauth2 looks at.
-func refusal(t *testing.T, what string, err error, status int, code string) {
+func refusal(t testing.TB, what string, err error, status int, code string) {
 	t.Helper()
 	var r *oauth2.RetrieveError
 	if !errors.As(err, &r) {

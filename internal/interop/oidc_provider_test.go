@@ -1,11 +1,8 @@
 package interop
 
 import (
-	"errors"
 	"net/http"
-	"net/http/cookiejar"
 	"net/url"
-	"strings"
 	"testing"
 
 	"golang.org/x/oauth2"
@@ -34,9 +31,13 @@ func TestForeignIssuerOIDCProvider(t *testing.T) {
 	login := func(name string) *oauth2.Token {
 		t.Helper()
 		secret := oauth2.GenerateVerifier()
-		code := walk(t, cfg.AuthCodeURL("state", oauth2.S256ChallengeOption(secret), oauth2.SetAuthURLParam("login_hint", name),
-			oauth2.SetAuthURLParam("resource", "urn:orders")), cfg.RedirectURL)
-		token, err := cfg.Exchange(t.Context(), code, oauth2.VerifierOption(secret))
+		b := newBrowser(t, cfg.RedirectURL)
+		status, page := b.open(cfg.AuthCodeURL("state", oauth2.S256ChallengeOption(secret), oauth2.SetAuthURLParam("login_hint", name),
+			oauth2.SetAuthURLParam("resource", "urn:orders")))
+		if b.landed == nil {
+			t.Fatalf("authorization: %d %s", status, page)
+		}
+		token, err := cfg.Exchange(t.Context(), b.landed.Query().Get("code"), oauth2.VerifierOption(secret))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -69,40 +70,4 @@ func TestForeignIssuerOIDCProvider(t *testing.T) {
 	}
 	n.soonRefuse("ada's laptop, its refresh token used twice", next.AccessToken)
 	n.accept("bob, untouched", bob.AccessToken)
-}
-
-// walk follows redirects with cookies, as a browser does, up to the client's own
-// address, and gives the code.
-func walk(t testing.TB, target, redirect string) string {
-	t.Helper()
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var there *url.URL
-	arrived := errors.New("arrived")
-	browser := &http.Client{Jar: jar, CheckRedirect: func(req *http.Request, via []*http.Request) error {
-		if strings.HasPrefix(req.URL.String(), redirect) {
-			there = req.URL
-			return arrived
-		}
-		if len(via) > 10 {
-			return errors.New("too many redirects")
-		}
-		return nil
-	}}
-	res, err := browser.Get(target)
-	if there == nil {
-		body := ""
-		if err == nil {
-			body = readAll(t, res.Body)
-			_ = res.Body.Close()
-		}
-		t.Fatalf("authorization did not come back to the client: %v %s", err, body)
-	}
-	code := there.Query().Get("code")
-	if code == "" {
-		t.Fatalf("authorization came back with %s", there.RawQuery)
-	}
-	return code
 }

@@ -56,5 +56,8 @@ await serve(async (config) => {
       await oauth.validateApplicationLevelSignature(as, response, loopback);
       return { ...tokens, claims: oauth.getValidatedIdTokenClaims(tokens) };
     },
+    async userinfo({ token, sub }) {
+      return oauth.processUserInfoResponse(as, client, sub, await oauth.userInfoRequest(as, client, token, loopback));
+    },
   };
 }, whyNot);

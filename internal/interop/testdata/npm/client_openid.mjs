@@ -37,5 +37,6 @@ await serve(async (config) => {
       const tokens = await client.authorizationCodeGrant(as, new URL(url), { ...pending, idTokenExpected: true });
       return { ...tokens, claims: tokens.claims() };
     },
+    userinfo: ({ token, sub }) => client.fetchUserInfo(as, token, sub),
   };
 }, whyNot);

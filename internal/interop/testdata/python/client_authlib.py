@@ -82,6 +82,14 @@ def callback(args):
     return {**token, "claims": claims}
 
 
+def userinfo(args):
+    session.token = {"access_token": args["token"], "token_type": "Bearer"}
+    answer = session.get(metadata["userinfo_endpoint"]).json()
+    if answer["sub"] != args["sub"]:
+        raise ValueError("userinfo is about somebody else")
+    return answer
+
+
 for line in sys.stdin:
     order = json.loads(line)
     session.token = None
