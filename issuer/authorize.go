@@ -83,7 +83,7 @@ func (i *Issuer) readAuthorization(values url.Values) (*authorization, error) {
 	case !ok:
 		return nil, badRequest("the client_id is not registered")
 	case !c.mayReturnTo(redirect[0]):
-		return nil, badRequest("the redirect_uri is not registered for this client_id, which must be exactly the same")
+		return nil, badRequest("the redirect_uri is not one of those registered for this client_id, character by character")
 	case c.Disabled || !c.may(GrantAuthorizationCode):
 		return nil, badRequest("this application may not ask people to log in")
 	}

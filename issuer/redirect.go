@@ -59,15 +59,13 @@ func returnHost(uri string) string {
 	return u.Host
 }
 
-// formAction is the redirect URI's origin as a source of Content-Security-Policy: Chrome applies form-action to the
-// redirect that answers the form. The grammar has no IPv6 addresses; there the scheme must do.
+// formAction is the redirect URI's scheme as a source of Content-Security-Policy: Chrome applies form-action to the redirect that
+// answers the form, and to those that the application answers in turn. With the application's origin alone a callback that
+// sends people on to another host of its own would leave them on a page where nothing happens.
 func formAction(uri string) string {
 	u, err := url.Parse(uri)
-	switch {
-	case err != nil || strings.Trim(u.Scheme+u.Host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.:[]") != "":
+	if err != nil {
 		return ""
-	case u.Host == "" || strings.Contains(u.Host, "["):
-		return u.Scheme + ":"
 	}
-	return u.Scheme + "://" + u.Host
+	return u.Scheme + ":"
 }
