@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Question is what AskFleet asks.
@@ -160,6 +161,23 @@ func (c *collection) paid(name string) {
 // statement is stored, and the receipt names the nodes that did not confirm.
 // Errors are those of Publish; a statement that is stored is never an error.
 func RevokeAndWait(ctx context.Context, nc *nats.Conn, p *Publisher, r Revocation, wait time.Duration) (Receipt, error) {
+	return receipt(ctx, nc, p.now, wait, func(ctx context.Context) time.Time { return created(ctx, p.js, p.ackWait) },
+		func(ctx context.Context) (Ack, error) { return p.Publish(ctx, r) })
+}
+
+// WaitReceipt is RevokeAndWait for a statement that goes to the stream another
+// way, for example through an issuer: revoke returns once it is stored, with its
+// ID and sequence. Errors are those of revoke and of jetstream.New.
+func WaitReceipt(ctx context.Context, nc *nats.Conn, wait time.Duration, revoke func(context.Context) (Ack, error)) (Receipt, error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return Receipt{}, fmt.Errorf("open JetStream: %w", err)
+	}
+	return receipt(ctx, nc, time.Now, wait, func(ctx context.Context) time.Time { return created(ctx, js, defaultAckWait) }, revoke)
+}
+
+func receipt(ctx context.Context, nc *nats.Conn, now func() time.Time, wait time.Duration, born func(context.Context) time.Time,
+	revoke func(context.Context) (Ack, error)) (Receipt, error) {
 	// Both run beside the publication: they must not delay it.
 	cctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -175,14 +193,14 @@ func RevokeAndWait(ctx context.Context, nc *nats.Conn, p *Publisher, r Revocatio
 		}
 		names <- list
 	})
-	counting.Go(func() { stream <- p.created(cctx) })
-	ack, err := p.Publish(ctx, r)
+	counting.Go(func() { stream <- born(cctx) })
+	ack, err := revoke(ctx)
 	if err != nil {
 		stop()
 		counting.Wait()
 		return Receipt{}, err
 	}
-	receipt := Receipt{ID: ack.ID, Sequence: ack.Sequence, Duplicate: ack.Duplicate, Stored: p.now()}
+	out := Receipt{ID: ack.ID, Sequence: ack.Sequence, Duplicate: ack.Duplicate, Stored: now()}
 	wctx, cancel := context.WithTimeout(ctx, max(wait, time.Millisecond))
 	defer cancel()
 	answers, err := ask(wctx, nc, Question{Sequence: ack.Sequence, Stream: <-stream}, names)
@@ -190,15 +208,16 @@ func RevokeAndWait(ctx context.Context, nc *nats.Conn, p *Publisher, r Revocatio
 		answers = nil // it is stored; nobody could be asked
 	}
 	counting.Wait()
-	receipt.fill(census, answers)
-	return receipt, nil
+	out.fill(census, answers)
+	return out, nil
 }
 
-// created returns when the stream was created, or zero if it cannot be asked.
-func (p *Publisher) created(ctx context.Context) time.Time {
-	ctx, cancel := context.WithTimeout(ctx, p.ackWait)
+// created returns when the stream was created, or zero if it cannot be asked
+// within wait.
+func created(ctx context.Context, js jetstream.JetStream, wait time.Duration) time.Time {
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	stream, err := p.js.Stream(ctx, StreamName)
+	stream, err := js.Stream(ctx, StreamName)
 	if err != nil {
 		return time.Time{}
 	}

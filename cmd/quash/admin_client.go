@@ -20,9 +20,9 @@ import (
 // adminFlags say which issuer to speak to and as whom.
 type adminFlags struct {
 	Issuer    string  `default:"${default_iss}" placeholder:"URL" help:"The issuer (${default})."`
-	Admin     *string `placeholder:"NAME:PASSWORD" xor:"who" help:"Log in as this user, who needs the scope quash.admin. Other users of this machine can read a command line: prefer QUASH_ADMIN."`
-	AsClient  *string `placeholder:"ID:SECRET" xor:"who" help:"Ask for a token as this client (client credentials). Prefer QUASH_AS_CLIENT."`
-	TokenFile string  `placeholder:"FILE" xor:"who" help:"Use the access token in this file."`
+	Admin     *string `placeholder:"NAME:PASSWORD" help:"Log in as this user, who needs the scope quash.admin. Other users of this machine can read a command line: prefer QUASH_ADMIN."`
+	AsClient  *string `placeholder:"ID:SECRET" help:"Ask for a token as this client (client credentials). Prefer QUASH_AS_CLIENT."`
+	TokenFile string  `placeholder:"FILE" help:"Use the access token in this file."`
 	AllowHTTP bool    `name:"insecure-http-issuer" help:"Allow an http:// issuer URL that is not on this machine: the password then travels in clear unless something else protects it."`
 }
 
@@ -63,6 +63,8 @@ func (f *adminFlags) open(ctx context.Context) (*adminClient, error) {
 	}
 	var err error
 	switch {
+	case f.Admin != nil && f.AsClient != nil, f.Admin != nil && f.TokenFile != "", f.AsClient != nil && f.TokenFile != "":
+		return nil, usagef("--admin", "--as-client and --token-file are three ways to say as whom to ask: give one (QUASH_ADMIN, QUASH_AS_CLIENT and QUASH_TOKEN_FILE count)")
 	case f.Admin != nil:
 		a.how, err = "--admin", a.login(ctx, *f.Admin)
 	case f.AsClient != nil:
@@ -90,7 +92,13 @@ func (a *adminClient) login(ctx context.Context, text string) error {
 		return err
 	}
 	a.token = t.Access
-	a.logout = func(ctx context.Context) { _ = a.do(ctx, http.MethodPost, "/logout", nil, nil, nil) } // it expires soon anyway
+	a.logout = func(ctx context.Context) { // it expires anyway, so an error does not matter
+		if t.Refresh == "" {
+			_ = a.do(ctx, http.MethodPost, "/logout", nil, nil, nil)
+		} else { // works although the access token may be dead by now
+			_ = a.form(ctx, "/revoke", url.Values{"token": {t.Refresh}}, nil, nil)
+		}
+	}
 	return a.has()
 }
 
@@ -100,19 +108,26 @@ func (a *adminClient) clientCredentials(ctx context.Context, text string) error 
 		return usagef("--as-client", "must be ID:SECRET, both not empty")
 	}
 	a.how = "--as-client"
-	form := url.Values{"grant_type": {"client_credentials"}}
-	req, err := a.request(ctx, http.MethodPost, "/token", nil, strings.NewReader(form.Encode()))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.SetBasicAuth(url.QueryEscape(id), url.QueryEscape(secret)) // RFC 6749 §2.3.1
 	var t tokens
-	if err := a.send(req, &t); err != nil {
+	if err := a.form(ctx, "/token", url.Values{"grant_type": {"client_credentials"}}, url.UserPassword(id, secret), &t); err != nil {
 		return err
 	}
 	a.token = t.Access
 	return a.has()
+}
+
+// form posts parameters, authenticated as a client if there is one.
+func (a *adminClient) form(ctx context.Context, path string, form url.Values, client *url.Userinfo, out any) error {
+	req, err := a.request(ctx, http.MethodPost, path, nil, strings.NewReader(form.Encode()))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if client != nil {
+		secret, _ := client.Password()
+		req.SetBasicAuth(url.QueryEscape(client.Username()), url.QueryEscape(secret)) // RFC 6749 §2.3.1
+	}
+	return a.send(req, out)
 }
 
 func (a *adminClient) readToken(path string) error {

@@ -8,29 +8,33 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// protectKey lets the KEY of "revoke SCOPE KEY" begin with a dash: session and
-// token IDs are often base64url, and one in 64 of those does. It moves such a KEY
-// behind "--" unless it is a flag of the command.
+// protectKey lets the KEY of "revoke SCOPE KEY" and the SID of "sessions end SID"
+// begin with a dash: session and token IDs are often base64url, and one in 64 of
+// those does. It moves it behind "--" unless it is a flag of the command.
 func protectKey(args []string, model *kong.Application) []string {
-	if len(args) < 3 || args[0] != "revoke" || !strings.HasPrefix(args[2], "-") || args[2] == "-" {
+	at := 2
+	if len(args) <= at || args[0] != "revoke" && (args[0] != "sessions" || args[1] != "end") || !strings.HasPrefix(args[at], "-") || args[at] == "-" {
 		return args
 	}
-	name, _, _ := strings.Cut(args[2], "=")
-	if args[2] == "-h" || name == "--" || name == "--help" || slices.Contains(args, "--") {
+	name, _, _ := strings.Cut(args[at], "=")
+	if args[at] == "-h" || name == "--" || name == "--help" || slices.Contains(args, "--") {
 		return args
 	}
-	for _, n := range model.Children {
-		if n.Name != "revoke" {
-			continue
-		}
-		for _, f := range n.Flags {
-			if name == "--"+f.Name {
-				return args
+	node := model.Node
+	for _, word := range args[:at] {
+		for _, n := range node.Children {
+			if n.Name == word {
+				node = n
 			}
 		}
 	}
-	out := append(slices.Clone(args[:2]), args[3:]...)
-	return append(out, "--", args[2])
+	for _, f := range node.Flags {
+		if name == "--"+f.Name {
+			return args
+		}
+	}
+	out := append(slices.Clone(args[:at]), args[at+1:]...)
+	return append(out, "--", args[at])
 }
 
 // checkText refuses what is not UTF-8: the parser would put other characters in

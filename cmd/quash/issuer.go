@@ -32,6 +32,7 @@ type issuerCmd struct {
 	AllowHTTP       bool          `name:"insecure-http-issuer" help:"Allow an http:// issuer URL that is not on this machine: passwords and tokens then travel in clear unless something else protects them."`
 
 	loginFlags   `embed:""`
+	limitFlags   `embed:""`
 	clientsFlags `embed:""`
 	natsFlags    `embed:""`
 	recordsFlags `embed:""`
@@ -90,7 +91,7 @@ func (c *issuerCmd) check() error {
 	case c.KeysDir == "":
 		return usagef("--keys-dir", "is empty: name a directory")
 	}
-	if err := c.loginFlags.check(); err != nil {
+	if err := errors.Join(c.loginFlags.check(), c.limitFlags.check()); err != nil {
 		return err
 	}
 	if err := checkReplicas(c.Replicas); err != nil {
@@ -148,6 +149,7 @@ func (c *issuerCmd) Run(p *program) error {
 		Node:            c.Node,
 	}
 	c.loginFlags.apply(&cfg)
+	c.limitFlags.apply(&cfg)
 	c.clientsFlags.apply(&cfg)
 	role, err := newIssuerRole(conn, cfg, users, log)
 	if err != nil {

@@ -158,7 +158,7 @@ func (r *issuerRole) missStream(ctx context.Context) error {
 	}
 	r.log.Error("the stream of revocations was missing and is made anew: what was revoked and has not expired is accepted again", "stream", events.StreamName, "issuer", r.cfg.Issuer)
 	if r.stderr != nil {
-		fmt.Fprintf(r.stderr, "quash: WARNING: the stream %s was missing and is made anew: revoked tokens that have not expired are accepted again. To end them all: quash revoke issuer --iss %s --nats %s --reason 'stream lost' --wait 5s\n",
+		fmt.Fprintf(r.stderr, "quash: WARNING: the stream %s was missing and is made anew: revoked tokens that have not expired are accepted again. To end them all: quash revoke issuer --iss %s --confirm %[2]s --nats %[3]s --reason 'stream lost' --wait 5s\n",
 			events.StreamName, shellQuote(r.cfg.Issuer), shellQuote(r.nats))
 	}
 	return nil

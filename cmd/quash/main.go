@@ -23,6 +23,7 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/nats-io/nats.go"
+	"golang.org/x/term"
 )
 
 const (
@@ -33,23 +34,26 @@ const (
 
 // cli is the command tree.
 type cli struct {
-	Up      upCmd      `cmd:"" help:"Run everything on this machine: NATS, an issuer, API nodes. Start here."`
-	Demo    demoCmd    `cmd:"" help:"Show and measure the whole story once, in a temporary directory, then clean up."`
-	Issuer  issuerCmd  `cmd:"" help:"Run the issuer: login, refresh, logout, revoke."`
-	API     apiCmd     `cmd:"" name:"api" help:"Run a demo API node that verifies tokens and enforces revocations."`
-	Revoke  revokeCmd  `cmd:"" help:"Publish a revocation."`
-	Watch   watchCmd   `cmd:"" help:"Print revocations as they are published."`
-	Status  statusCmd  `cmd:"" help:"Ask every node how it is, one row each."`
-	Client  clientCmd  `cmd:"" help:"Make client secrets, check a client registry."`
-	Stream  streamCmd  `cmd:"" help:"Create or check the stream that holds the revocations."`
-	Health  healthCmd  `cmd:"" help:"Ask an issuer or an API node whether it is ready; for health checks of containers."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Up       upCmd       `cmd:"" help:"Run everything on this machine: NATS, an issuer, API nodes. Start here."`
+	Demo     demoCmd     `cmd:"" help:"Show and measure the whole story once, in a temporary directory, then clean up."`
+	Issuer   issuerCmd   `cmd:"" help:"Run the issuer: login, refresh, logout, revoke."`
+	API      apiCmd      `cmd:"" name:"api" help:"Run a demo API node that verifies tokens and enforces revocations."`
+	Revoke   revokeCmd   `cmd:"" help:"Publish a revocation."`
+	Sessions sessionsCmd `cmd:"" help:"List living sessions at the issuer, or end them."`
+	Watch    watchCmd    `cmd:"" help:"Print revocations as they are published."`
+	Status   statusCmd   `cmd:"" help:"Ask every node how it is, one row each."`
+	Client   clientCmd   `cmd:"" help:"Make client secrets, check a client registry."`
+	Stream   streamCmd   `cmd:"" help:"Create or check the stream that holds the revocations."`
+	Health   healthCmd   `cmd:"" help:"Ask an issuer or an API node whether it is ready; for health checks of containers."`
+	Version  versionCmd  `cmd:"" help:"Print the version."`
 }
 
 // program is what a command may use of the outside world.
 type program struct {
 	args           []string // the command line as given, args[0] is the program
 	stdout, stderr io.Writer
+	stdin          io.Reader
+	terminal       func() bool // whether stdin is one: somebody can be asked
 }
 
 // logger writes to standard error: standard output belongs to the command's
@@ -71,7 +75,8 @@ func main() {
 
 // execute is the whole program except the exit itself.
 func execute(args []string, stdout, stderr io.Writer) int {
-	p := &program{args: args, stdout: stdout, stderr: stderr}
+	p := &program{args: args, stdout: stdout, stderr: stderr, stdin: os.Stdin,
+		terminal: func() bool { return term.IsTerminal(int(os.Stdin.Fd())) }}
 	if len(args) < 2 || args[1] == "help" {
 		// Plain "quash" and "quash help revoke" are what people try first.
 		rest := []string{"--help"}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,17 +21,18 @@ type revokeCmd struct {
 	Scope string `arg:"" help:"What KEY names: token (its jti), session (sid), subject (sub), client (client_id), key (kid), or issuer (no KEY: all its tokens)."`
 	Key   string `arg:"" optional:"" help:"The value of that claim."`
 
-	ISS    string        `name:"iss" default:"${default_iss}" placeholder:"URL" help:"iss of the tokens concerned (${default})."`
-	Before *string       `placeholder:"TIME" help:"Cover tokens issued at or before this: RFC 3339, or a duration ago, 5m for five minutes ago (default: now; for key: all its tokens, whenever issued). Not for token and session."`
-	Until  *string       `placeholder:"TIME" help:"When no covered token can be alive any more: RFC 3339, or a duration from now (default: what the stream was made for)."`
-	Gen    uint64        `help:"For subject: cover tokens whose gen is smaller."`
-	Reason string        `help:"For the audit trail; the bearer never sees it."`
-	Actor  string        `help:"Who decided, for the audit trail."`
-	By     string        `default:"admin" enum:"admin,user,policy,system" help:"What kind of actor: ${enum} (${default})."`
-	Txn    string        `help:"Ties this revocation to a case or a request, for the audit trail."`
-	ID     string        `help:"Publishing the same ID again within two minutes is harmless (default: random)."`
-	Wait   time.Duration `default:"0s" help:"Wait so long for every node to say that it enforces this (${default}: do not ask)."`
-	JSON   bool          `name:"json" help:"Print one JSON object."`
+	ISS     string        `name:"iss" default:"${default_iss}" placeholder:"URL" help:"iss of the tokens concerned (${default})."`
+	Before  *string       `placeholder:"TIME" help:"Cover tokens issued at or before this: RFC 3339, or a duration ago, 5m for five minutes ago (default: now; for key: all its tokens, whenever issued). Not for token and session."`
+	Until   *string       `placeholder:"TIME" help:"When no covered token can be alive any more: RFC 3339, or a duration from now (default: what the stream was made for)."`
+	Gen     uint64        `help:"For subject: cover tokens whose gen is smaller."`
+	Reason  string        `help:"For the audit trail; the bearer never sees it."`
+	Actor   string        `help:"Who decided, for the audit trail."`
+	By      string        `default:"admin" enum:"admin,user,policy,system" help:"What kind of actor: ${enum} (${default})."`
+	Txn     string        `help:"Ties this revocation to a case or a request, for the audit trail."`
+	ID      string        `help:"Publishing the same ID again within two minutes is harmless (default: random)."`
+	Confirm *string       `env:"-" placeholder:"KEY" help:"For client, key and issuer: KEY (for issuer: the --iss) once more; on a terminal you are asked instead."`
+	Wait    time.Duration `default:"0s" help:"Wait so long for every node to say that it enforces this (${default}: do not ask)."`
+	JSON    bool          `name:"json" help:"Print one JSON object."`
 
 	natsFlags `embed:""`
 }
@@ -91,6 +93,9 @@ func (c *revokeCmd) Run(p *program) error {
 	if err != nil {
 		return err
 	}
+	if err := c.confirmed(p, r); err != nil {
+		return err
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	conn, err := c.connectNow(ctx, "quash-revoke", p.logger("error"))
@@ -121,21 +126,32 @@ func (c *revokeCmd) Run(p *program) error {
 	if err := c.print(p, r, receipt.Sequence, &receipt); err != nil {
 		return err
 	}
-	return c.unconfirmed(r, receipt)
+	return unconfirmed(r.Issuer, receipt, c.Wait)
+}
+
+// confirmed: what concerns more than one user takes a reason, and the key twice.
+func (c *revokeCmd) confirmed(p *program, r events.Revocation) error {
+	if r.Scope != events.Client && r.Scope != events.Key && r.Scope != events.Issuer {
+		return nil
+	}
+	if strings.TrimSpace(r.Reason) == "" {
+		return usagef("--reason", "is missing: it says in the audit trail why more than one user was concerned")
+	}
+	return p.confirmWide("scope "+r.Scope.String(), cmp.Or(r.Key, r.Issuer), c.Confirm)
 }
 
 // unconfirmed is an error if some node did not say that it enforces the
 // revocation, which is stored all the same.
-func (c *revokeCmd) unconfirmed(r events.Revocation, receipt events.Receipt) error {
-	if strangers(r.Issuer, receipt.Answered) {
-		return fmt.Errorf("stored, but no node that answered accepts tokens of %s: is --iss right? quash status --json lists what they accept", printable(r.Issuer))
+func unconfirmed(iss string, receipt events.Receipt, wait time.Duration) error {
+	if strangers(iss, receipt.Answered) {
+		return fmt.Errorf("stored, but no node that answered accepts tokens of %s: is that the right issuer? quash status --json lists what they accept", printable(iss))
 	}
 	if len(receipt.Silent) > 0 {
 		names := make([]string, len(receipt.Silent))
 		for i, s := range receipt.Silent {
 			names[i] = s.Node
 		}
-		return fmt.Errorf("stored, but not confirmed within %v by %s: see quash status", c.Wait, strings.Join(names, ", "))
+		return fmt.Errorf("stored, but not confirmed within %v by %s: see quash status", wait, strings.Join(names, ", "))
 	}
 	if len(receipt.Answered) == 0 {
 		return errors.New("stored, but no node answered: are the API nodes running, on the same NATS? See quash status")

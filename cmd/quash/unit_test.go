@@ -97,6 +97,9 @@ func TestProtectKey(t *testing.T) {
 		{"revoke session -- -abc", "revoke session -- -abc"},
 		{"revoke session", "revoke session"},
 		{"status --json -x", "status --json -x"},
+		{"sessions end -abc --json", "sessions end --json -- -abc"},
+		{"sessions end --user ann", "sessions end --user ann"},
+		{"sessions list -abc", "sessions list -abc"},
 	} {
 		if got := protectKey(strings.Fields(tt.in), parser.Model); strings.Join(got, " ") != tt.want {
 			t.Errorf("protectKey(%q) = %q, want %q", tt.in, got, tt.want)

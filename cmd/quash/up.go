@@ -27,6 +27,7 @@ type upCmd struct {
 	MaxStaleness time.Duration `default:"30s" help:"How old a node's view of the revocations may be, at least 2s (${default})."`
 
 	loginFlags   `embed:""`
+	limitFlags   `embed:""`
 	clientsFlags `embed:""`
 	LogLevel     string `default:"warn" enum:"debug,info,warn,error" help:"What to log on standard error: ${enum} (${default})."`
 }
@@ -85,7 +86,7 @@ func (c *upCmd) build(log *slog.Logger, stderr io.Writer) (_ *stack, err error) 
 		}
 		user = &credential{name, password}
 	}
-	if err := errors.Join(checkStaleness(c.MaxStaleness), c.loginFlags.check()); err != nil {
+	if err := errors.Join(checkStaleness(c.MaxStaleness), c.loginFlags.check(), c.limitFlags.check()); err != nil {
 		return nil, err
 	}
 	s := &stack{}
@@ -145,6 +146,7 @@ func (s *stack) openIssuer(c *upCmd, log *slog.Logger, stderr io.Writer) error {
 		Node:         "issuer",
 	}
 	c.loginFlags.apply(&cfg)
+	c.limitFlags.apply(&cfg)
 	c.clientsFlags.apply(&cfg)
 	if cfg.ClientsFile != "" {
 		cfg.Clients = []issuer.Client{{ID: demoClientID, Public: true}} // the guide's commands use it
