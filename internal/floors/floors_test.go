@@ -53,7 +53,7 @@ var house = map[string]room{
 		why: "the contract of issuer.Users, for the tests of other people's stores"},
 
 	"cmd/quash": {floor: 4, ours: []string{"events", "cache", "verifier", "issuer", "verifier/grpcauth", "verifier/refresh"},
-		outside: []string{natsGo, natsServer, kong, oklogRun, prometheus, nkeys, xSync},
+		outside: []string{natsGo, natsServer, kong, oklogRun, prometheus, nkeys, xSync, xTerm},
 		why:     "parses and wires; the only place for a command line, an embedded server and metrics"},
 
 	"internal/natstest":       {floor: testsOnly, outside: []string{natsGo, natsServer}, why: "real servers for tests"},
@@ -77,6 +77,7 @@ const (
 	grpc       = "google.golang.org/grpc"
 	xCrypto    = "golang.org/x/crypto"
 	xSync      = "golang.org/x/sync"
+	xTerm      = "golang.org/x/term"
 	xTime      = "golang.org/x/time"
 )
 
