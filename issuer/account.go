@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/quash-auth/quash/events"
 )
@@ -36,17 +37,48 @@ func (i *Issuer) CreateUser(ctx context.Context, name, password string, scopes .
 	return i.users.Create(ctx, u)
 }
 
-// SetPassword changes the password and then ends all sessions of the user. On an error the call may be repeated.
+// SetPassword changes the password and then ends all sessions of the user. On an error the call may be repeated. Errors: ErrUser,
+// ErrNoUser, ErrUnavailable.
 func (i *Issuer) SetPassword(ctx context.Context, sub, password string, why Cause) error {
+	_, err := i.setPassword(ctx, sub, password, why)
+	return err
+}
+
+func (i *Issuer) setPassword(ctx context.Context, sub, password string, why Cause) (events.Ack, error) {
 	hash, err := i.passwords.hash(ctx, password)
 	if err != nil {
-		return err
+		return events.Ack{}, err
 	}
 	return i.alter(ctx, sub, why, func(u *User) { u.PasswordHash = hash })
 }
 
-// Disable bars the user from login and refresh, and then ends all sessions. On an error the call may be repeated.
+// SetScopes changes what the user may do. If she loses a scope, all her sessions end: access tokens that carry it would live on.
+// On an error the call may be repeated. Errors: ErrUser, ErrNoUser, ErrUnavailable.
+func (i *Issuer) SetScopes(ctx context.Context, sub string, scopes []string, why Cause) error {
+	_, err := i.setScopes(ctx, sub, scopes, why)
+	return err
+}
+
+func (i *Issuer) setScopes(ctx context.Context, sub string, scopes []string, why Cause) (events.Ack, error) {
+	u, err := i.users.Get(ctx, sub)
+	if err != nil {
+		return events.Ack{}, err
+	}
+	set := func(u *User) { u.Scopes = slices.Clone(scopes) }
+	if slices.ContainsFunc(u.Scopes, func(s string) bool { return !slices.Contains(scopes, s) }) {
+		return i.alter(ctx, sub, why, set)
+	}
+	return events.Ack{}, i.change(ctx, sub, set)
+}
+
+// Disable bars the user from login and refresh, and then ends all sessions. On an error the call may be repeated. Errors:
+// ErrNoUser, ErrUnavailable.
 func (i *Issuer) Disable(ctx context.Context, sub string, why Cause) error {
+	_, err := i.disable(ctx, sub, why)
+	return err
+}
+
+func (i *Issuer) disable(ctx context.Context, sub string, why Cause) (events.Ack, error) {
 	return i.alter(ctx, sub, why, func(u *User) { u.Disabled = true })
 }
 

@@ -45,33 +45,33 @@ func (a alteration) statement(sub string) events.Revocation {
 }
 
 // alter changes an account and then ends its sessions.
-func (i *Issuer) alter(ctx context.Context, sub string, why Cause, f func(*User)) error {
+func (i *Issuer) alter(ctx context.Context, sub string, why Cause, f func(*User)) (ack events.Ack, err error) {
 	r := why.of(events.Subject, sub)
 	a := alteration{Began: i.cfg.Now().UnixMilli(), By: r.By, Actor: r.Actor, Reason: r.Reason, Txn: r.Txn, key: pointerKey(userKey(sub))}
 	w, err := a.write()
 	if err != nil {
-		return err
+		return ack, err
 	}
 	r.Issuer = i.cfg.Issuer
 	if _, err := i.complete(ctx, r); err != nil { // before anything is written
-		return err
+		return ack, err
 	}
 	if a.revision, err = i.store.put(ctx, w); err != nil {
-		return err
+		return ack, err
 	}
 	switch err = i.change(ctx, sub, f); {
 	case errors.Is(err, ErrNoUser), errors.Is(err, ErrUser):
-		return errors.Join(err, i.altered(ctx, a)) // nothing was changed
+		return ack, errors.Join(err, i.altered(ctx, a)) // nothing was changed
 	case err == nil:
-		_, err = i.Revoke(ctx, r)
+		ack, err = i.Revoke(ctx, r)
 	}
 	if err != nil {
-		return err
+		return ack, err
 	}
 	if err := i.altered(ctx, a); err != nil { // the next repair ends the sessions once more, and that is all
 		i.log.Warn("account changed and its sessions ended, the pointer to it not deleted yet", "error", err)
 	}
-	return nil
+	return ack, nil
 }
 
 // altered deletes the pointer, unless somebody has begun another change meanwhile: then it is theirs.

@@ -292,3 +292,9 @@ func Compared(i *Issuer) bool {
 	defer i.ledger.mu.Unlock()
 	return i.ledger.begun && i.ledger.seen == nil
 }
+
+// ParseMembers reads an object with optional members reason, scopes and on.
+func ParseMembers(body []byte) (reason string, scopes []string, on bool, err error) {
+	err = parseMembers(body, field{"reason", &reason, true}, field{"scopes", &scopes, true}, field{"on", &on, true})
+	return reason, scopes, on, err
+}

@@ -65,6 +65,10 @@ func (i *Issuer) routes() http.Handler {
 	mux.Handle(base+"/sessions/{sid}", i.endpoint(i.serveEndSession, http.MethodDelete))
 	post("/admin/revocations", i.serveAdminRevocation)
 	get(base+"/admin/sessions", i.serveAdminSessions)
+	mux.Handle(base+"/admin/users", i.endpoint(i.serveAdminUsers, http.MethodGet, http.MethodHead, http.MethodPost))
+	get(base+"/admin/users/{sub}", i.serveAdminUser)
+	post("/admin/users/{sub}/{change}", i.serveAdminUserChange)
+	post("/password", i.servePassword)
 	get(base+"/.well-known/jwks.json", i.serveKeys)
 	get("/.well-known/oauth-authorization-server"+base, i.serveMetadata)
 	get(base+"/.well-known/openid-configuration", i.serveMetadata)
@@ -169,6 +173,12 @@ func (i *Issuer) answer(err error) *fault {
 	case errors.As(err, &scope):
 		return &fault{status: http.StatusForbidden, code: "insufficient_scope", description: scope.Error(),
 			challenge: `Bearer realm="quash", error="insufficient_scope", scope="` + scope.scope + `"`}
+	case errors.Is(err, ErrNoUser):
+		return errNoAccount
+	case errors.Is(err, ErrUserExists):
+		return &fault{status: http.StatusConflict, code: "invalid_request", description: "the name is taken"}
+	case errors.Is(err, ErrUser):
+		return badRequest(memberNames.Replace(err.Error()))
 	case errors.As(err, &field):
 		return badRequest(field.Error())
 	case errors.Is(err, events.ErrInvalid):
