@@ -101,13 +101,31 @@ func (i *Issuer) serveExchange(w http.ResponseWriter, r *http.Request, client *C
 	case !client.may(GrantAuthorizationCode):
 		return &fault{status: http.StatusBadRequest, code: "unauthorized_client", description: "the client may not use this grant"}
 	}
+	asked, err := boolean(form, "cookies")
+	if err != nil {
+		return err
+	}
+	var p presented
+	if asked {
+		if p, err = i.byCookie(r, true); err != nil {
+			return err
+		}
+	}
 	g, err := i.exchange(r.Context(), client, form["code"], form["redirect_uri"], form["code_verifier"])
 	if err != nil {
 		return err
 	}
 	i.log.Info("login", "sub", g.session.Sub, "client", client.ID, "sid", g.session.sid)
-	i.tokens(w, g)
-	return nil
+	if g.cookies = asked; asked {
+		sids, err := i.possessed(r.Context(), p)
+		if err == nil {
+			err = i.replace(r.Context(), sids, g.session.Sub)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return i.tokens(w, g)
 }
 
 // exchange makes a session of a code, once. Of two exchanges at once one wins, and the other one ends the winner's session: one

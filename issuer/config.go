@@ -85,6 +85,8 @@ type Config struct {
 	// same ID. Run looks at it every 2 seconds. Who is disabled or taken out there gets no more tokens, and those it has are
 	// revoked everywhere by one statement. A file that turns unusable is logged and changes nothing.
 	ClientsFile string
+	// Cookies for browsers; nil: nobody gets tokens in cookies, and none are read.
+	Cookies *Cookies
 	// Argon2 cost of password hashes; zero: 19 MiB, 2 passes, 1 lane (OWASP's minimum of 2024).
 	Argon2 Argon2
 	// PasswordWorkers bounds password hashes computed at once; 0 is the number of CPUs. Eight times as many may wait; more get 503.
@@ -246,6 +248,13 @@ func (c Config) complete() (Config, error) {
 			return bad(fmt.Sprintf("Clients[%d]", n), "repeats the ID "+cl.ID)
 		}
 		seen[cl.ID] = true
+	}
+	if c.Cookies != nil {
+		cookies, err := c.Cookies.complete(c.Issuer)
+		if err != nil {
+			return bad("Cookies", err.Error())
+		}
+		c.Cookies = &cookies
 	}
 	if c.Node == "" {
 		host, _ := os.Hostname()

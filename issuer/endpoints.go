@@ -12,7 +12,7 @@ import (
 
 // tokenAnswer is RFC 6749 §5.1, and when the session ends.
 type tokenAnswer struct {
-	AccessToken  string `json:"access_token"`
+	AccessToken  string `json:"access_token,omitempty"`
 	TokenType    string `json:"token_type"`
 	ExpiresIn    int64  `json:"expires_in"`
 	RefreshToken string `json:"refresh_token,omitempty"`
@@ -23,16 +23,27 @@ type tokenAnswer struct {
 	IdleEnds     int64  `json:"idle_expires_in"`    // seconds, unless it refreshes
 }
 
-func (i *Issuer) tokens(w http.ResponseWriter, g *grant) {
+func (i *Issuer) tokens(w http.ResponseWriter, g *grant) error {
 	now := i.cfg.Now()
-	i.respond(w, http.StatusOK, tokenAnswer{
+	a := tokenAnswer{
 		AccessToken: g.access, TokenType: "Bearer", ExpiresIn: int64(g.life / time.Second), RefreshToken: g.refresh, IDToken: g.identity,
 		Scope: strings.Join(g.scope, " "), Session: g.session.sid, SessionEnds: left(g.session.End, now), IdleEnds: left(g.session.Idle, now),
-	})
+	}
+	if g.cookies {
+		if err := i.cfg.Cookies.set(w, g, now); err != nil {
+			return err
+		}
+		a.AccessToken, a.RefreshToken = "", "" // no script gets to see them
+	}
+	i.respond(w, http.StatusOK, a)
+	return nil
 }
 
 // loginRequest is the body of POST /login.
-type loginRequest struct{ username, password, client string }
+type loginRequest struct {
+	username, password, client string
+	cookies                    bool
+}
 
 func parseLogin(body []byte) (q loginRequest, err error) {
 	err = strictjson.Object(body, func(name string, raw []byte) error {
@@ -44,8 +55,14 @@ func parseLogin(body []byte) (q loginRequest, err error) {
 			dst = &q.password
 		case "client_id":
 			dst = &q.client
+		case "cookies":
+			var err error
+			if q.cookies, err = strictjson.Bool(raw); err != nil {
+				return badRequest("cookies: must be true or false")
+			}
+			return nil
 		default:
-			return badRequest("unknown member, there are username, password and client_id")
+			return badRequest("unknown member, there are username, password, client_id and cookies")
 		}
 		text, err := strictjson.String(raw)
 		if err != nil {
@@ -82,6 +99,10 @@ func (i *Issuer) serveLogin(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	p, err := i.byCookie(r, q.cookies)
+	if err != nil {
+		return err
+	}
 	client, err := i.authenticate(r, q.client, "")
 	if err != nil {
 		return err
@@ -96,13 +117,19 @@ func (i *Issuer) serveLogin(w http.ResponseWriter, r *http.Request) error {
 	if !client.may(GrantLogin) {
 		return errGrantNotAllowed
 	}
-	g, err := i.login(r.Context(), q.username, q.password, *client, i.origin(r))
+	from := i.origin(r)
+	if from.replaces, err = i.possessed(r.Context(), p); err != nil {
+		return err
+	}
+	g, err := i.login(r.Context(), q.username, q.password, *client, from)
 	if err != nil {
 		return err
 	}
 	i.log.Info("login", "sub", g.session.Sub, "client", client.ID, "sid", g.session.sid)
-	i.tokens(w, g)
-	return nil
+	if g.cookies = q.cookies; p.any() && !g.cookies {
+		i.cfg.Cookies.clear(w) // their sessions are over
+	}
+	return i.tokens(w, g)
 }
 
 func (i *Issuer) serveToken(w http.ResponseWriter, r *http.Request) error {
@@ -127,18 +154,6 @@ func (i *Issuer) serveToken(w http.ResponseWriter, r *http.Request) error {
 		return badRequest("grant_type is required")
 	}
 	return &fault{status: http.StatusBadRequest, code: "unsupported_grant_type", description: "see grant_types_supported"}
-}
-
-func (i *Issuer) serveRefresh(w http.ResponseWriter, r *http.Request, client *Client, form map[string]string) error {
-	if form["refresh_token"] == "" {
-		return badRequest("refresh_token is required")
-	}
-	g, err := i.refresh(r.Context(), form["refresh_token"], client, form["scope"])
-	if err != nil {
-		return err
-	}
-	i.tokens(w, g)
-	return nil
 }
 
 var errOtherClient = &fault{status: http.StatusBadRequest, code: "unauthorized_client", description: "the token was issued to another client"}
@@ -168,7 +183,7 @@ func (i *Issuer) serveRevoke(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		if s == nil || !s.madeHere(secret) || s.State == ended {
+		if s == nil || !s.madeHere(secret) || s.State == ended && s.Next == "" {
 			return done()
 		}
 		if !i.mayUse(s, client) {

@@ -192,6 +192,9 @@ func IndexKeys(ctx context.Context, i *Issuer) ([]string, error) {
 	return out, err
 }
 
+// FamilyKey of the login whose first session this is.
+var FamilyKey = familyKey
+
 // CleanAgent is what is stored of a User-Agent.
 var CleanAgent = cleanAgent
 
@@ -245,6 +248,12 @@ func Recode(key string, value []byte) ([]byte, error) {
 			return nil, err
 		}
 		return encodeRecord(kindIndex, x.key(), struct{}{})
+	case 'l':
+		f, err := decodeFamily(r)
+		if err != nil {
+			return nil, err
+		}
+		return encodeRecord(kindFamily, key, f)
 	default:
 		u, err := decodeUser(r)
 		if err != nil {

@@ -216,6 +216,11 @@ func (i *Issuer) reconcileOne(ctx context.Context, e events.Event) error {
 		var err error
 		if r.Scope == events.Session {
 			s, err2 := i.session(ctx, r.Key)
+			if err2 == nil && s != nil && s.Next != "" && !s.about(r.ID) { // somebody means the login: its heir ends too
+				_, err2 = i.endSession(ctx, events.Revocation{ID: events.NewID(), Issuer: r.Issuer, Scope: r.Scope, Key: r.Key,
+					By: r.By, Actor: r.Actor, Reason: r.Reason, Txn: r.Txn})
+				return err2
+			}
 			if err2 != nil || s == nil || s.State != live { // ending: whoever began it finishes it
 				return err2
 			}

@@ -29,6 +29,7 @@ const (
 	kindForm    = "form"
 
 	kindAlteration = "alteration"
+	kindFamily     = "family"
 )
 
 // neverDeleted: the issuer deletes sessions, their index records and pointers only. A deleted mark would be an un-revocation.

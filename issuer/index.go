@@ -67,10 +67,12 @@ func (i *Issuer) dropSession(ctx context.Context, s *session) error {
 type origin struct {
 	address string // for throttling
 	agent   string // for the user's list of her sessions
+	// replaces are the sessions that the same browser had until now.
+	replaces []string
 }
 
 func (i *Issuer) origin(r *http.Request) origin {
-	return origin{i.cfg.ClientAddress(r), cleanAgent(r.UserAgent())}
+	return origin{address: i.cfg.ClientAddress(r), agent: cleanAgent(r.UserAgent())}
 }
 
 const maxAgent = 200 // bytes
@@ -95,7 +97,11 @@ func sidForm(sid string) bool {
 	return err == nil
 }
 
-// life of a session's records: they leave the bucket some time after nobody can use them.
+// life of a session's records: they leave the bucket some time after nobody can use them. One with an heir is only kept to
+// tell reuse, as long as its own holder could have come back with it.
 func (s *session) life(now time.Time) time.Duration {
+	if s.Next != "" {
+		return max(time.Unix(s.Idle, 0).Sub(now), 0) + time.Hour
+	}
 	return max(time.Unix(s.End, 0).Sub(now)+24*time.Hour, 24*time.Hour)
 }

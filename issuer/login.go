@@ -19,6 +19,7 @@ type grant struct {
 	scope   []string
 	// identity is the ID token, for the scope openid.
 	identity string
+	cookies  bool // the tokens go there, and not into the body
 }
 
 // login checks the password and starts a session. Errors: ErrCredentials, ErrDisabled, ErrThrottled, ErrUnavailable.
@@ -71,6 +72,9 @@ func (i *Issuer) start(ctx context.Context, name, password string, client Client
 		s, secret := newSession(p.at, i.cfg.RefreshIdle, i.cfg.RefreshAbsolute)
 		s.Sub, s.Client, s.Gen, s.Scope = p.user.Sub, client.ID, p.gen, client.grant(p.user.Scopes)
 		s.Agent = from.agent
+		if err := i.replace(ctx, from.replaces, s.Sub); err != nil {
+			return nil, err
+		}
 		if err := i.createSession(ctx, s); err != nil {
 			return nil, err
 		}

@@ -10,11 +10,20 @@ import (
 	"github.com/quash-auth/quash/events"
 )
 
-// own accepts a bearer that belongs to a session: only users have endpoints of their own.
+// own accepts a token that belongs to a session, of the header or of a cookie: only users have endpoints of their own.
 func (i *Issuer) own(r *http.Request) (accessClaims, error) {
-	raw, err := bearer(r)
+	p, err := i.presented(r)
 	if err != nil {
 		return accessClaims{}, err
+	}
+	raw := p.access
+	switch {
+	case raw == "":
+		if raw, err = bearer(r); err != nil {
+			return accessClaims{}, err
+		}
+	case r.Method != http.MethodGet && r.Method != http.MethodHead && !i.ownPage(r):
+		return accessClaims{}, errOtherPage
 	}
 	c, err := i.verify(raw)
 	if err == nil && c.Session == "" {
@@ -39,6 +48,11 @@ func byUser(c accessClaims, scope events.Scope, key, reason string) events.Revoc
 }
 
 func (i *Issuer) serveLogout(w http.ResponseWriter, r *http.Request) error {
+	if p, err := i.byCookie(r, false); err != nil {
+		return err
+	} else if p.any() {
+		return i.logoutByCookie(w, r, p)
+	}
 	c, err := i.own(r)
 	if err != nil {
 		return err
@@ -56,7 +70,13 @@ func (i *Issuer) serveLogoutAll(w http.ResponseWriter, r *http.Request) error {
 		return &fault{status: http.StatusForbidden, code: "access_denied",
 			description: "this client may end its own sessions only: DELETE /sessions/ and the sid"}
 	}
-	return i.end(w, r, byUser(c, events.Subject, c.Subject, "logout of all sessions"))
+	if i.cfg.Cookies != nil && len(r.Header["Authorization"]) == 0 {
+		i.cfg.Cookies.clear(w)
+	}
+	if err = i.end(w, r, byUser(c, events.Subject, c.Subject, "logout of all sessions")); err != nil {
+		w.Header().Del("Set-Cookie") // nothing is over
+	}
+	return err
 }
 
 var errNoSession = &fault{status: http.StatusNotFound, code: "invalid_request", description: "you have no such session"}

@@ -185,5 +185,5 @@ func (c Client) title() string {
 // originOf the issuer's pages, as browsers write it.
 func originOf(issuer string) string {
 	u, _ := url.Parse(issuer) // checked by complete
-	return u.Scheme + "://" + strings.ToLower(u.Host)
+	return originFrom(u)
 }

@@ -425,10 +425,13 @@ func FuzzRecord(f *testing.F) {
 	code, challenge := issuer.CodeKey("x"), "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 	index, peers := issuer.IndexKey("x", "c", "AAAAAAAAAAAAAAAAAAAAAA"), issuer.PeersKey("x")
 	hash := "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+	family := issuer.FamilyKey("AAAAAAAAAAAAAAAAAAAAAA")
 	change := issuer.PointerKey(user)
 	for _, s := range []string{"", "{}", `{"kind":"alteration","v":1,"key":"` + change + `","began":1,"by":"admin","txn":"t"}`,
 		`{"kind":"form","v":1,"key":"f.login","secret":"` + hash + `"}`,
 		`{"kind":"code","v":1,"key":"` + code + `","sub":"x","gen":1,"auth":1,"client":"c","redirect":"r","challenge":"` + challenge + `","nonce":"n","scope":["a"],"agent":"a","until":2,"used":true}`,
+		`{"kind":"family","v":1,"key":"` + family + `","newest":"AAAAAAAAAAAAAAAAAAAAAA"}`, `{"kind":"family","v":1,"key":"` + family + `","newest":"A.AAAAAAAAAAAAAAAAAAAA"}`,
+		`{"kind":"session","v":1,"key":"` + session + `","sub":"x","client":"c","gen":1,"auth":1,"idle":2,"end":3,"tag":"` + hash + `","cur":"` + hash + `","count":0,"state":"ended","next":"AAAAAAAAAAAAAAAAAAAAAA","root":"AAAAAAAAAAAAAAAAAAAAAA"}`,
 		`{"kind":"mark","v":1,"key":"` + mark + `","gen":1,"cutoff":0,"pending":[{"v":1}]}`,
 		`{"kind":"session","v":1,"key":"` + session + `","sub":"x","client":"c","gen":1,"auth":1,"idle":2,"end":3,"tag":"` + hash + `","cur":"` + hash + `","count":0,"state":"live","agent":"curl/8"}`, `{"kind":"index","v":1,"key":"` + index + `"}`,
 		`{"kind":"user","v":1,"key":"` + user + `","name":"x","scopes":["a"],"disabled":false,"created":1}`,
@@ -437,7 +440,7 @@ func FuzzRecord(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, value []byte) {
 		accepted := 0
-		for _, key := range []string{mark, session, user, index, code, change, peers, issuer.TicketKey} {
+		for _, key := range []string{mark, session, user, index, code, change, peers, issuer.TicketKey, family} {
 			once, err := issuer.Recode(key, value)
 			if err != nil {
 				if !errors.Is(err, issuer.ErrRecord) || !errors.Is(err, issuer.ErrUnavailable) || !strings.Contains(err.Error(), key) {

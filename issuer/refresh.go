@@ -4,15 +4,17 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/quash-auth/quash/cache"
 	"github.com/quash-auth/quash/events"
 )
 
-// refresh rotates. client is nil if the request named none. Errors: ErrGrant, errBadScope, ErrUnavailable.
-func (i *Issuer) refresh(ctx context.Context, raw string, client *Client, want string) (*grant, error) {
+// step is how a session goes on: rotate within itself, or renew by an heir.
+type step func(ctx context.Context, s *session, secret []byte, asked []string, issued time.Time) (*grant, error)
+
+// refresh takes the next step. client is nil if the request named none. Errors: ErrGrant, errBadScope, ErrUnavailable.
+func (i *Issuer) refresh(ctx context.Context, raw string, client *Client, want string, next step) (*grant, error) {
 	if err := i.current(); err != nil {
 		return nil, err
 	}
@@ -26,11 +28,14 @@ func (i *Issuer) refresh(ctx context.Context, raw string, client *Client, want s
 		if err != nil {
 			return nil, err
 		}
-		if s == nil || s.State != live || s.expired(issued) || !s.madeHere(secret) || !i.mayUse(s, client) {
+		if s == nil || !s.madeHere(secret) || !i.mayUse(s, client) || s.Next == "" && (s.State != live || s.expired(issued)) {
 			return nil, ErrGrant
 		}
 		if c, _ := i.client(s.Client); !c.may(GrantRefresh) {
 			return nil, errGrantNotAllowed
+		}
+		if s.Next != "" {
+			return i.renewed(ctx, s, secret, want, issued)
 		}
 		again := false // the same successor once more
 		if !same(s.Current, secret) {
@@ -38,12 +43,9 @@ func (i *Issuer) refresh(ctx context.Context, raw string, client *Client, want s
 				return nil, i.reused(ctx, s)
 			}
 		}
-		asked := s.Scope
-		if want != "" {
-			asked = strings.Fields(want)
-		}
-		if slices.ContainsFunc(asked, func(x string) bool { return !slices.Contains(s.Scope, x) }) {
-			return nil, errBadScope
+		asked, err := s.narrow(want)
+		if err != nil {
+			return nil, err
 		}
 		if again {
 			scope, err := i.stillGranted(ctx, s, asked)
@@ -52,22 +54,31 @@ func (i *Issuer) refresh(ctx context.Context, raw string, client *Client, want s
 			}
 			return i.grant(s, s.successor(secret, s.Salt), scope, issued)
 		}
-		// Before the rotation: a client that is refused must not hold a token that was used up meanwhile, or its next
-		// attempt looks like theft.
-		covered, err := i.covered(s)
-		if err != nil {
-			return nil, err
+		g, err := i.goOn(ctx, s, secret, asked, issued, next)
+		if errors.Is(err, ErrGrant) { // perhaps only because another request has renewed it and published that
+			if now, err := i.session(ctx, sid); err == nil && now != nil && now.Next != "" {
+				continue
+			}
 		}
-		if covered {
-			return nil, ErrGrant
-		}
-		g, err := i.rotate(ctx, s, secret, asked, issued)
 		if errors.Is(err, ErrConflict) {
 			continue // somebody else rotated or ended it: look what became of it
 		}
 		return g, err
 	}
 	return nil, errContended
+}
+
+// goOn looks at the denylist before the step: a client that is refused must not hold a token that was used up meanwhile, or its
+// next attempt looks like theft.
+func (i *Issuer) goOn(ctx context.Context, s *session, secret []byte, asked []string, issued time.Time, next step) (*grant, error) {
+	covered, err := i.covered(s)
+	if err != nil {
+		return nil, err
+	}
+	if covered {
+		return nil, ErrGrant
+	}
+	return next(ctx, s, secret, asked, issued)
 }
 
 // rotate stores the successor, and meanwhile looks whether something wider has ended the session: then it does no harm that
@@ -117,10 +128,14 @@ func (i *Issuer) mayUse(s *session, client *Client) bool {
 	return ok && c.Public
 }
 
-// mayRepeat: the presented token is the one just before, and either the grace runs, counted from the rotation, or this
-// replica knows that the rotation was never answered.
+// mayRepeat: the presented token is the one just before, and either the grace runs, counted from the rotation or renewal, or
+// this replica knows that it was never answered.
 func (i *Issuer) mayRepeat(s *session, secret []byte, now time.Time) bool {
-	if !same(s.Prev, secret) {
+	before := s.Prev
+	if s.Next != "" {
+		before = s.Current
+	}
+	if !same(before, secret) {
 		return false
 	}
 	since := now.Sub(time.UnixMilli(s.Rotated))

@@ -103,9 +103,24 @@ func (i *Issuer) endSession(ctx context.Context, r events.Revocation) (events.Ac
 		if err != nil {
 			return events.Ack{}, err
 		}
+		if s != nil && s.Next != "" { // the one that lives on from the same login is meant
+			if s.State == ending {
+				if ack, err := i.publishSession(ctx, s); err != nil {
+					return ack, err
+				}
+			}
+			if s, err = i.newest(ctx, s); err != nil {
+				return events.Ack{}, err
+			}
+			if s != nil {
+				r.Key = s.sid
+			}
+		}
 		switch {
 		case s == nil:
 			return i.publish(ctx, r)
+		case s.Next != "":
+			continue // renewed meanwhile
 		case s.State == ended:
 			return events.Ack{ID: s.Ended, Sequence: s.Sequence, Duplicate: true}, nil
 		case s.State == live:

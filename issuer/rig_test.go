@@ -341,6 +341,15 @@ func (c *stopped) set(at time.Time) {
 	c.at = at
 }
 
+// persist asks again while it is told to: when a test's clock jumps the issuer misses beacons and connects anew.
+func persist(f func() answer) answer {
+	for {
+		if a := f(); a.status != http.StatusServiceUnavailable {
+			return a
+		}
+	}
+}
+
 // logs collects everything that is logged.
 type logs struct {
 	mu  sync.Mutex

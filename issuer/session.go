@@ -43,6 +43,10 @@ type session struct {
 	Ended    string          `json:"ended,omitempty"`  // its ID
 	Sequence uint64          `json:"seq,omitempty"`    // and where the stream stored it
 
+	// Sessions of one login, see renew.go.
+	Next string `json:"next,omitempty"` // the heir: this session has ended
+	Root string `json:"root,omitempty"` // the first of them; empty: this one
+
 	sid      string
 	nonce    string // of the authorization request, for the first ID token; not stored
 	revision uint64
@@ -58,7 +62,8 @@ func decodeSession(r record) (*session, error) {
 		field{"auth", &s.Auth, !opt}, field{"idle", &s.Idle, !opt}, field{"end", &s.End, !opt},
 		field{"tag", &s.Tag, !opt}, field{"cur", &s.Current, !opt}, field{"prev", &s.Prev, opt}, field{"salt", &s.Salt, opt},
 		field{"rotated", &s.Rotated, opt}, field{"count", &s.Count, !opt}, field{"agent", &s.Agent, opt},
-		field{"state", &s.State, !opt}, field{"intent", &s.Intent, opt}, field{"ended", &s.Ended, opt}, field{"seq", &s.Sequence, opt})
+		field{"state", &s.State, !opt}, field{"intent", &s.Intent, opt}, field{"ended", &s.Ended, opt}, field{"seq", &s.Sequence, opt},
+		field{"next", &s.Next, opt}, field{"root", &s.Root, opt})
 	if err != nil {
 		return nil, err
 	}
@@ -71,6 +76,10 @@ func decodeSession(r record) (*session, error) {
 		err = errors.New("cur: is no hash")
 	case s.Gen == 0:
 		err = errors.New("gen: is 0")
+	case s.Next != "" && (!sidForm(s.Next) || s.State == live):
+		err = errors.New("next: is no session identifier, or of a session that lives")
+	case s.Root != "" && !sidForm(s.Root):
+		err = errors.New("root: is no session identifier")
 	case s.Agent != cleanAgent(s.Agent):
 		err = errors.New("agent: is too long or not printable")
 	}

@@ -17,6 +17,9 @@ const (
 	unansweredMost = 100_000
 )
 
+// lastStep names the session's last rotation or renewal.
+func (s *session) lastStep() string { return s.sid + s.Next + string(s.Current) }
+
 func (u *unanswered) add(s *session, now time.Time) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -31,13 +34,13 @@ func (u *unanswered) add(s *session, now time.Time) {
 		u.set = map[string]time.Time{}
 	}
 	if len(u.set) < unansweredMost {
-		u.set[s.sid+string(s.Current)] = now.Add(unansweredLife)
+		u.set[s.lastStep()] = now.Add(unansweredLife)
 	}
 }
 
 func (u *unanswered) has(s *session, now time.Time) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	until, ok := u.set[s.sid+string(s.Current)]
+	until, ok := u.set[s.lastStep()]
 	return ok && now.Before(until)
 }

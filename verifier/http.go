@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -51,7 +52,7 @@ type guard struct {
 
 func newGuard(v *Verifier, c HTTPConfig) *guard {
 	g := &guard{v: v, c: c, broken: c.Validate(), answers: make(map[row]answer)}
-	g.c.Scope = append([]string(nil), c.Scope...)
+	g.c.Scope, g.c.Origins = slices.Clone(c.Scope), slices.Clone(c.Origins)
 	if v == nil {
 		g.broken = fmt.Errorf("the middleware has no verifier: %w", ErrConfig)
 	}
@@ -75,7 +76,7 @@ func (g *guard) admit(r *http.Request) (*Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	if fromCookie && !sameOrigin(r) {
+	if fromCookie && !sameOrigin(r) && !g.permits(r) {
 		return nil, ErrCrossOrigin
 	}
 	rule, err := g.rule.resolve(g.v.rule)
@@ -152,6 +153,12 @@ func sameOrigin(r *http.Request) bool {
 	}
 	u, err := url.Parse(origins[0])
 	return err == nil && u.Host != "" && strings.EqualFold(u.Host, r.Host)
+}
+
+// permits reports whether a page of another origin, one of the list, sent the request.
+func (g *guard) permits(r *http.Request) bool {
+	origins := r.Header["Origin"]
+	return len(origins) == 1 && len(r.Header["Sec-Fetch-Site"]) <= 1 && slices.Contains(g.c.Origins, origins[0])
 }
 
 // unjudged reports whether the token could not be judged for a reason that lies with us: the view is too old, the keys

@@ -25,6 +25,9 @@ type HTTPConfig struct {
 	// With a cookie, methods other than GET, HEAD and OPTIONS, and WebSockets, need a proof of the same origin:
 	// Sec-Fetch-Site same-origin, or an Origin whose host is the request's. Browsers send one of them.
 	Cookie string
+	// Origins of pages that may also use the cookie for those, such as https://app.example: a page on a sibling host. The
+	// browser must be told so too, by the CORS handler. Empty: the API's own pages alone. Not without Cookie.
+	Origins []string
 	// OneTime accepts one-time tokens and no others, in the Authorization header, and uses each up before the handler runs:
 	// see Redeem. The scope is looked at first. A handler that fails does not give the token back. False: ordinary
 	// tokens and no one-time tokens.
@@ -62,7 +65,15 @@ func (c HTTPConfig) Validate() error {
 			return fieldError("Cookie", fmt.Sprintf("%q is not a cookie name", c.Cookie))
 		}
 	}
+	for _, o := range c.Origins {
+		u, err := url.Parse(o)
+		if err != nil || u.Host == "" || o != u.Scheme+"://"+u.Host || o != strings.ToLower(o) || u.Scheme != "https" && (u.Scheme != "http" || !loopbackHost(u.Hostname())) {
+			return fieldError("Origins", fmt.Sprintf("%q is not an origin like https://app.example", o))
+		}
+	}
 	switch {
+	case len(c.Origins) > 0 && c.Cookie == "":
+		return fieldError("Origins", "is set without Cookie")
 	case c.OneTime && c.Cookie != "":
 		return fieldError("OneTime", "and Cookie are both set: a browser would send the token by itself, and use it up")
 	case c.MaxStaleness < 0:
