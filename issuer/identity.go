@@ -3,6 +3,7 @@ package issuer
 import (
 	"crypto/sha256"
 	"crypto/sha512"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -32,8 +33,12 @@ func (i *Issuer) identify(s *session, access string, life time.Duration, issued 
 	if err != nil {
 		return "", unavailable(err)
 	}
-	return key.sign(typIdentity, identityClaims{Issuer: i.cfg.Issuer, Subject: s.Sub, Audience: s.Client,
+	payload, err := json.Marshal(identityClaims{Issuer: i.cfg.Issuer, Subject: s.Sub, Audience: s.Client,
 		Expires: issued.Add(life).Unix(), Issued: issued.Unix(), Auth: s.Auth, Nonce: s.nonce, Session: s.sid, Hash: accessHash(key.alg, access)})
+	if err != nil {
+		return "", fmt.Errorf("encode the claims: %w", err)
+	}
+	return key.sign(typIdentity, payload)
 }
 
 // accessHash is at_hash: the left half of the hash that belongs to the signature's algorithm; for Ed25519 that is SHA-512.
