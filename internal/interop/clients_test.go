@@ -2,11 +2,13 @@ package interop
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -28,7 +30,11 @@ type registered struct {
 var (
 	phone = registered{ID: "phone", Auth: "none"}
 	shop  = registered{ID: "shop", Auth: "client_secret_basic"}
+	post  = registered{ID: "shop", Auth: "client_secret_post"}
 	odd   = registered{ID: "shop&co:1+%", Auth: "client_secret_basic"} // RFC 6749 §2.3.1 encodes it before base64
+	// job acts for itself, gateway asks about the tokens of others.
+	job     = registered{ID: "job", Auth: "client_secret_basic"}
+	gateway = registered{ID: "gateway", Auth: "client_secret_basic"}
 )
 
 // callback is where clients have people sent back to. Nobody listens there.
@@ -54,6 +60,8 @@ func newRegistry(t testing.TB) (path string, secrets map[string]string) {
 		member(phone.ID, public),
 		member(shop.ID, people),
 		member(odd.ID, people),
+		member(job.ID, map[string]any{"grant_types": []string{"client_credentials"}, "scope": "read write"}),
+		member(gateway.ID, map[string]any{"introspects": []string{audience}}),
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -104,9 +112,16 @@ type reply struct {
 	URL      string         `json:"url"`
 	Sub      string         `json:"sub"`
 
-	Error   string `json:"error"`   // RFC 6749 §5.2, or "challenge" and the schemes of WWW-Authenticate
+	Error   string `json:"error"`   // RFC 6749 §5.2; "challenge" and the schemes of WWW-Authenticate; "status" of a 5xx
 	Status  int    `json:"status"`  // of the error, where the client tells
 	Problem string `json:"problem"` // anything else: the client does not take our answer
+
+	members map[string]any // all of it
+}
+
+func (r *reply) UnmarshalJSON(text []byte) error {
+	type plain reply
+	return errors.Join(json.Unmarshal(text, (*plain)(r)), json.Unmarshal(text, &r.members))
 }
 
 // try gives an order.
@@ -146,12 +161,15 @@ func (c *oauthClient) mayNot(what, op string, args map[string]string, code strin
 	c.t.Helper()
 	r := c.order(op, args)
 	status := http.StatusBadRequest
-	if code == "invalid_client" {
+	switch code {
+	case "invalid_client":
 		status = http.StatusUnauthorized
+	case "temporarily_unavailable":
+		status = http.StatusServiceUnavailable
 	}
-	// oauth4webapi and what is built on it stop at a challenge and do not read the body.
-	challenged := code == "invalid_client" && r.Error == "challenge basic"
-	if r.Error != code && !challenged || r.Status != 0 && r.Status != status {
+	// oauth4webapi and what is built on it stop at a challenge, and at a 5xx, and do not read the body.
+	unread := code == "invalid_client" && r.Error == "challenge basic" || status >= 500 && r.Error == "status"
+	if r.Error != code && !unread || r.Status != 0 && r.Status != status {
 		c.t.Errorf("%s: got %d %q, want %d %q", what, r.Status, r.Error, status, code)
 	}
 }
@@ -171,8 +189,8 @@ func eachClient(t *testing.T, f func(t *testing.T, command func(testing.TB) (str
 func TestClientsRefresh(t *testing.T) {
 	t.Parallel()
 	w := newWorldWithClients(t)
-	for _, r := range []registered{phone, shop, odd} {
-		t.Run(r.ID, func(t *testing.T) {
+	for _, r := range []registered{phone, shop, post, odd} {
+		t.Run(r.ID+" "+r.Auth, func(t *testing.T) {
 			eachClient(t, func(t *testing.T, command func(testing.TB) (string, []string)) {
 				c := newClient(t, w, command, r)
 				first := w.loginTo(r)
@@ -200,8 +218,8 @@ func TestClientsRefresh(t *testing.T) {
 func TestM7_StrangersRevoke(t *testing.T) {
 	t.Parallel()
 	w := newWorldWithClients(t)
-	for _, r := range []registered{phone, shop, odd} {
-		t.Run(r.ID, func(t *testing.T) {
+	for _, r := range []registered{phone, shop, post, odd} {
+		t.Run(r.ID+" "+r.Auth, func(t *testing.T) {
 			eachClient(t, func(t *testing.T, command func(testing.TB) (string, []string)) {
 				if r == odd && strings.HasSuffix(t.Name(), "authlib") {
 					return // it does not encode: docs/interop.md
@@ -240,6 +258,28 @@ func TestM7_StrangersRevoke(t *testing.T) {
 	})
 }
 
+// TestM7_StrangersWaitForTheBus: without a broker nothing is revoked, and no client
+// may take the answer for a success.
+func TestM7_StrangersWaitForTheBus(t *testing.T) {
+	t.Parallel()
+	w := newWorldWithClients(t)
+	clients, sessions := map[string]*oauthClient{}, map[string]tokens{}
+	for name, command := range clientScripts {
+		clients[name], sessions[name] = newClient(t, w, command, shop), w.loginTo(shop)
+	}
+	w.nats.Stop()
+	var all sync.WaitGroup
+	for name, c := range clients {
+		all.Go(func() { c.mayNot(name, "revoke", token(sessions[name].Refresh), "temporarily_unavailable") })
+	}
+	all.Wait()
+	w.nats.Restart(t)
+	for name, c := range clients {
+		until(t, name+" may revoke again", func() bool { return c.order("revoke", token(sessions[name].Refresh)).Error == "" })
+		c.mayNot(name, "refresh", token(sessions[name].Refresh), "invalid_grant")
+	}
+}
+
 // TestS1_StrangersDiscover: both documents, read by clients that check them, are one.
 func TestS1_StrangersDiscover(t *testing.T) {
 	t.Parallel()
@@ -257,7 +297,8 @@ func TestS1_StrangersDiscover(t *testing.T) {
 		if string(oidc) != string(oauth) {
 			t.Errorf("the documents differ:\n%s\n%s", oidc, oauth)
 		}
-		for member, path := range map[string]string{"issuer": "", "token_endpoint": "/token", "revocation_endpoint": "/revoke", "jwks_uri": "/.well-known/jwks.json"} {
+		for member, path := range map[string]string{"issuer": "", "token_endpoint": "/token", "revocation_endpoint": "/revoke",
+			"authorization_endpoint": "/authorize", "introspection_endpoint": "/introspect", "userinfo_endpoint": "/userinfo", "jwks_uri": "/.well-known/jwks.json"} {
 			if r.Metadata[member] != w.issuer+path {
 				t.Errorf("%s: got %v, want %s", member, r.Metadata[member], w.issuer+path)
 			}

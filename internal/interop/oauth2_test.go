@@ -10,6 +10,11 @@ import (
 	"golang.org/x/oauth2"
 )
 
+// styles are the ways in which x/oauth2 authenticates a client.
+var styles = map[string]oauth2.AuthStyle{
+	"found out": oauth2.AuthStyleAutoDetect, "in parameters": oauth2.AuthStyleInParams, "in the header": oauth2.AuthStyleInHeader,
+}
+
 // expired makes a TokenSource refresh at once.
 func expired(refresh string) *oauth2.Token {
 	return &oauth2.Token{AccessToken: "old", RefreshToken: refresh, Expiry: time.Now().Add(-time.Hour)}
@@ -24,9 +29,7 @@ func public(w *world) *oauth2.Config {
 func TestXOAuth2Refresh(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "ES256")
-	for name, style := range map[string]oauth2.AuthStyle{
-		"found out": oauth2.AuthStyleAutoDetect, "in parameters": oauth2.AuthStyleInParams, "in the header": oauth2.AuthStyleInHeader,
-	} {
+	for name, style := range styles {
 		t.Run(name, func(t *testing.T) {
 			cfg := public(w)
 			cfg.Endpoint.AuthStyle = style

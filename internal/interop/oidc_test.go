@@ -124,27 +124,29 @@ func (p relyingParty) checkReuse(t testing.TB, code, secret string, token *oauth
 func TestXOAuth2CodeErrors(t *testing.T) {
 	t.Parallel()
 	w := newWorldWithClients(t)
-	p := newRelyingParty(t, w, shop)
-	p.Endpoint.AuthStyle = oauth2.AuthStyleInHeader // else it tries a second way, and that is the error it gives
-	code, _ := p.code(t, w, "a nonce")
-	_, err := p.Exchange(t.Context(), code, oauth2.VerifierOption(oauth2.GenerateVerifier()))
-	refusal(t, "another code_verifier", err, http.StatusBadRequest, "invalid_grant")
+	for name, style := range styles {
+		t.Run(name, func(t *testing.T) {
+			p, other := newRelyingParty(t, w, shop), newRelyingParty(t, w, odd)
+			p.Endpoint.AuthStyle, other.Endpoint.AuthStyle = style, style
+			code, _ := p.code(t, w, "a nonce")
+			_, err := p.Exchange(t.Context(), code, oauth2.VerifierOption(oauth2.GenerateVerifier()))
+			refusal(t, "another code_verifier", err, http.StatusBadRequest, "invalid_grant")
 
-	code, _ = p.code(t, w, "a nonce")
-	_, err = p.Exchange(t.Context(), code)
-	refusal(t, "no code_verifier", err, http.StatusBadRequest, "invalid_request")
+			code, _ = p.code(t, w, "a nonce")
+			_, err = p.Exchange(t.Context(), code)
+			refusal(t, "no code_verifier", err, http.StatusBadRequest, "invalid_request")
 
-	code, secret := p.code(t, w, "a nonce")
-	other := newRelyingParty(t, w, odd)
-	other.Endpoint.AuthStyle = oauth2.AuthStyleInHeader
-	_, err = other.Exchange(t.Context(), code, oauth2.VerifierOption(secret))
-	refusal(t, "another client's code", err, http.StatusBadRequest, "invalid_grant")
+			code, secret := p.code(t, w, "a nonce")
+			_, err = other.Exchange(t.Context(), code, oauth2.VerifierOption(secret))
+			refusal(t, "another client's code", err, http.StatusBadRequest, "invalid_grant")
 
-	wrong := *p.Config
-	wrong.ClientSecret = "wrong"
-	code, secret = p.code(t, w, "a nonce")
-	_, err = wrong.Exchange(t.Context(), code, oauth2.VerifierOption(secret))
-	refusal(t, "a wrong secret", err, http.StatusUnauthorized, "invalid_client")
+			wrong := *p.Config
+			wrong.ClientSecret = "wrong"
+			code, secret = p.code(t, w, "a nonce")
+			_, err = wrong.Exchange(t.Context(), code, oauth2.VerifierOption(secret))
+			refusal(t, "a wrong secret", err, http.StatusUnauthorized, "invalid_client")
+		})
+	}
 }
 
 // TestClientsLogIn: code, PKCE, state, iss, nonce and ID token, each checked by

@@ -37,7 +37,7 @@ func newWorld(t testing.TB, alg string, more ...string) *world {
 	w := &world{t: t, nats: natstest.Start(t), keysDir: filepath.Join(t.TempDir(), "keys")}
 	p := startQuash(t, append([]string{"issuer", "--nats", w.nats.URL(), "--listen", "127.0.0.1:0", "--ensure-stream",
 		"--keys-dir", w.keysDir, "--key-alg", alg, "--user", user + ":" + password,
-		"--password-memory", "64", "--password-passes", "1"}, more...)...)
+		"--password-memory", "64", "--password-passes", "1", "--login-burst", "1000"}, more...)...)
 	var err error
 	if w.issuer, err = p.waitFor(`issuer: \S+ for (\S+)`); err != nil {
 		t.Fatal(err)

@@ -26,6 +26,8 @@ export function whyNot(e) {
   if (e.code === 'OAUTH_WWW_AUTHENTICATE_CHALLENGE') {
     return { error: 'challenge ' + e.cause.map((c) => c.scheme).join(' '), status: e.status };
   }
+  // For a 5xx the body is not read; the cause is the response.
+  if (e.cause instanceof Response && e.cause.status >= 500) return { error: 'status', status: e.cause.status };
   const why = [];
   for (let at = e; at; at = at.cause instanceof Error ? at.cause : undefined) why.push(String(at), at.code ?? '');
   return { problem: why.join('; ') + '\n' + (e.stack ?? '') };
