@@ -250,9 +250,9 @@ func (c Config) complete() (Config, error) {
 		seen[cl.ID] = true
 	}
 	if c.Cookies != nil {
-		cookies, err := c.Cookies.complete(c.Issuer)
-		if err != nil {
-			return bad("Cookies", err.Error())
+		cookies, problem := c.Cookies.complete(c.Issuer)
+		if problem != "" {
+			return bad("Cookies", problem)
 		}
 		c.Cookies = &cookies
 	}

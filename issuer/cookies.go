@@ -1,7 +1,6 @@
 package issuer
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -36,13 +35,14 @@ type Cookies struct {
 	refreshSite http.SameSite
 }
 
-func (c Cookies) complete(issuer string) (Cookies, error) {
+// complete fills the defaults and says what is wrong.
+func (c Cookies) complete(issuer string) (Cookies, string) {
 	u, err := url.Parse(issuer)
 	if err != nil {
-		return c, errors.New("needs an Issuer that is a URL")
+		return c, "needs an Issuer that is a URL"
 	}
 	if u.Scheme != "https" && !loopback(u.Hostname()) {
-		return c, errors.New("needs an https Issuer: browsers keep Secure cookies of no other, but for those on loopback")
+		return c, "needs an https Issuer: browsers keep Secure cookies of no other, but for those on loopback"
 	}
 	if c.refreshPath = strings.TrimSuffix(u.Path, "/"); c.refreshPath == "" {
 		c.refreshPath = "/"
@@ -76,39 +76,39 @@ func (c Cookies) complete(issuer string) (Cookies, error) {
 	return c, c.check(u)
 }
 
-func (c Cookies) check(issuer *url.URL) error {
+func (c Cookies) check(issuer *url.URL) string {
 	for _, name := range []string{c.Access, c.Refresh} {
 		if (&http.Cookie{Name: name, Value: "x"}).Valid() != nil {
-			return fmt.Errorf("%.64q is not a cookie name", name)
+			return fmt.Sprintf("%.64q is not a cookie name", name)
 		}
 		if lower := strings.ToLower(name); issuer.Scheme != "https" && (strings.HasPrefix(lower, "__host-") || strings.HasPrefix(lower, "__secure-")) {
-			return fmt.Errorf("%s: browsers take this prefix from https only", name)
+			return fmt.Sprintf("%s: browsers take this prefix from https only", name)
 		}
 	}
 	host := strings.ToLower(issuer.Hostname())
 	domain := strings.TrimPrefix(strings.ToLower(c.Domain), ".")
 	switch {
 	case c.Access == c.Refresh:
-		return errors.New("Access and Refresh are the same name")
+		return "Access and Refresh are the same name"
 	case strings.HasPrefix(strings.ToLower(c.Access), "__host-") && (c.Domain != "" || c.Path != "/"):
-		return fmt.Errorf("Access: %s must not have a Domain or a Path", c.Access)
+		return fmt.Sprintf("Access: %s must not have a Domain or a Path", c.Access)
 	case strings.HasPrefix(strings.ToLower(c.Refresh), "__host-") && c.refreshPath != "/":
-		return fmt.Errorf("Refresh: %s is not for an issuer with a path: APIs on its host would get the refresh token", c.Refresh)
+		return fmt.Sprintf("Refresh: %s is not for an issuer with a path: APIs on its host would get the refresh token", c.Refresh)
 	case c.Path[0] != '/' || strings.ContainsAny(c.Path, ";, \t\r\n"):
-		return errors.New("Path must begin with / and have no ; , or space")
+		return "Path must begin with / and have no ; , or space"
 	case c.Domain != "" && (net.ParseIP(host) != nil || !strings.Contains(domain, ".") || host != domain && !strings.HasSuffix(host, "."+domain)):
-		return fmt.Errorf("Domain: browsers refuse %.128q from %s: it must be that host or a domain above it", c.Domain, host)
+		return fmt.Sprintf("Domain: browsers refuse %.128q from %s: it must be that host or a domain above it", c.Domain, host)
 	case c.SameSite < http.SameSiteLaxMode || c.SameSite > http.SameSiteNoneMode:
-		return errors.New("SameSite must be Lax, Strict or None")
+		return "SameSite must be Lax, Strict or None"
 	case c.SameSite == http.SameSiteNoneMode && len(c.Origins) == 0:
-		return errors.New("SameSite: None sends the cookies with the requests of every site; Origins must name those that may act")
+		return "SameSite: None sends the cookies with the requests of every site; Origins must name those that may act"
 	}
 	for _, o := range c.Origins {
 		if u, err := url.Parse(o); err != nil || o != originFrom(u) || u.Scheme != "https" && !loopback(u.Hostname()) {
-			return fmt.Errorf("Origins: %.128q is not an origin like https://app.example", o)
+			return fmt.Sprintf("Origins: %.128q is not an origin like https://app.example", o)
 		}
 	}
-	return nil
+	return ""
 }
 
 // originFrom is what browsers write into the header Origin: in lower case, and without the scheme's own port.
