@@ -38,8 +38,17 @@ func (i *Issuer) verify(raw string) (accessClaims, error) {
 
 var errMalformed = errors.New("malformed")
 
-// parse checks the signature and the claims; expired tokens pass if alive is false.
+// parse checks the signature and the claims; expired tokens pass if alive is false. One-time tokens are none of these: they are
+// not for the issuer, and to look at one here would not use it up.
 func (i *Issuer) parse(raw string, alive bool) (accessClaims, string, error) {
+	c, kid, err := i.parseAny(raw, alive)
+	if err == nil && c.Once {
+		return accessClaims{}, "", fmt.Errorf("%w: a one-time token", ErrToken)
+	}
+	return c, kid, err
+}
+
+func (i *Issuer) parseAny(raw string, alive bool) (accessClaims, string, error) {
 	t, err := i.signed(raw)
 	if err == nil {
 		err = i.check(t.claims, alive)
@@ -101,7 +110,7 @@ var tokenParser = jwt.NewParser(jwt.WithValidMethods([]string{"ES256", "RS256", 
 
 // check is everything about the claims that can change: the time, the clients, the configuration.
 func (i *Issuer) check(c accessClaims, alive bool) error {
-	if c.Issuer != i.cfg.Issuer || c.ID == "" || c.Subject == "" || (c.Session == "") != (c.Subject == clientSubject+c.Client) || c.Client == "" || c.Expires == 0 {
+	if c.Issuer != i.cfg.Issuer || c.ID == "" || c.Subject == "" || (c.Session == "") != (c.Once || c.Subject == clientSubject+c.Client) || c.Client == "" || c.Expires == 0 {
 		return errors.New("claims")
 	}
 	if now := i.cfg.Now(); alive && (!now.Before(time.Unix(c.Expires, 0)) || now.Before(time.Unix(c.Issued, 0))) {
@@ -111,7 +120,7 @@ func (i *Issuer) check(c accessClaims, alive bool) error {
 	if !ok {
 		return errors.New("unknown client")
 	}
-	if !slices.ContainsFunc(c.Audience, func(a string) bool { return slices.Contains(i.audience(client), a) }) {
+	if !c.Once && !slices.ContainsFunc(c.Audience, func(a string) bool { return slices.Contains(i.audience(client), a) }) {
 		return errors.New("audience")
 	}
 	return nil

@@ -24,6 +24,9 @@ const (
 	ScopeAdmin = "quash.admin"
 	// ScopeRevoke may revoke tokens, sessions and subjects, and nothing else: for systems that decide about one user at a time.
 	ScopeRevoke = "quash.revoke"
+	// ScopeOnce may mint one-time tokens for any user, with the scopes and audiences that are listed for the client through which
+	// it was given, and nothing else: for systems that send links.
+	ScopeOnce = "quash.once"
 )
 
 // Config says what an issuer is. Zero values are the safe ones.
@@ -44,7 +47,8 @@ type Config struct {
 	// something (a statement or a beacon, read back by direct get) can undo a revocation. In one account the issuer refuses
 	// what it did not write itself as far as it can be told.
 	Records *nats.Conn
-	// EnsureStream creates the revocation stream if it is missing. False: it must exist.
+	// EnsureStream creates the revocation stream, and the one that remembers used one-time tokens, if they are missing.
+	// False: the first must exist.
 	EnsureStream bool
 	// Replicas of the stream (if created) and of the buckets; 0 is 1.
 	Replicas int

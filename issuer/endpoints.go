@@ -191,7 +191,7 @@ func (i *Issuer) serveRevoke(w http.ResponseWriter, r *http.Request) error {
 		}
 		statement.Scope, statement.Key, statement.Actor = events.Session, sid, s.Sub
 	} else {
-		c, kid, err := i.parse(raw, false)
+		c, kid, err := i.parseAny(raw, false)
 		if err != nil || c.Expires <= i.cfg.Now().Unix() || i.revoked(c, kid) && i.current() == nil {
 			return done() // unknown, expired or revoked already
 		}

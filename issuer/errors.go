@@ -29,6 +29,8 @@ var (
 	ErrThrottled = errors.New("issuer: too many attempts")
 	// ErrGrant: the refresh token is unknown, used, expired, revoked or somebody else's. Log in again.
 	ErrGrant = errors.New("issuer: invalid grant")
+	// ErrOnce: a one-time token that is asked for cannot be; the text names the field.
+	ErrOnce = errors.New("issuer: bad one-time token")
 	// ErrToken: the access token is not one of ours, has expired or was revoked.
 	ErrToken = errors.New("issuer: invalid token")
 )

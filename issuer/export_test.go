@@ -324,3 +324,15 @@ func ParseMembers(body []byte) (reason string, scopes []string, on bool, err err
 	err = parseMembers(body, field{"reason", &reason, true}, field{"scopes", &scopes, true}, field{"on", &on, true})
 	return reason, scopes, on, err
 }
+
+// ParseOnce reads the body of POST /admin/one-time.
+func ParseOnce(body []byte) (Once, error) {
+	q, err := parseOnce(body)
+	return q.Once, err
+}
+
+// CoveredOnce is Covered for one-time tokens.
+func CoveredOnce(i *Issuer, raw string) bool {
+	c, kid, err := i.parseAny(raw, false)
+	return err == nil && i.revoked(c, kid)
+}

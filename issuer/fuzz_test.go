@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/quash-auth/quash/issuer"
@@ -89,6 +90,18 @@ func FuzzPHC(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		if again, err := issuer.ParsePHC(s); err == nil && again != s {
 			t.Errorf("%q: read as %q", s, again)
+		}
+	})
+}
+
+func FuzzOnce(f *testing.F) {
+	for _, s := range []string{`{"sub":"x","scope":"a b","audience":["x"],"expires_in":60,"reason":"r","txn":"t"}`, `{"username":"\u0000","audience":"x"}`,
+		`{"expires_in":1e3}`, `{"expires_in":-1}`, `{"sub":"x","username":"x"}`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if o, err := issuer.ParseOnce(body); err == nil && (o.Life < 0 || o.Life > time.Hour) {
+			t.Errorf("%q: accepted a life of %v", body, o.Life)
 		}
 	})
 }

@@ -64,6 +64,7 @@ func (i *Issuer) routes() http.Handler {
 	get(base+"/sessions", i.serveSessions)
 	mux.Handle(base+"/sessions/{sid}", i.endpoint(i.serveEndSession, http.MethodDelete))
 	post("/admin/revocations", i.serveAdminRevocation)
+	post("/admin/one-time", i.serveOnce)
 	get(base+"/admin/sessions", i.serveAdminSessions)
 	mux.Handle(base+"/admin/users", i.endpoint(i.serveAdminUsers, http.MethodGet, http.MethodHead, http.MethodPost))
 	get(base+"/admin/users/{sub}", i.serveAdminUser)
@@ -165,6 +166,8 @@ func (i *Issuer) answer(err error) *fault {
 		return &fault{status: http.StatusForbidden, code: "access_denied", description: "the account is disabled"}
 	case errors.Is(err, ErrGrant):
 		return &fault{status: http.StatusBadRequest, code: "invalid_grant", description: "the refresh token is not valid"}
+	case errors.Is(err, ErrOnce):
+		return badRequest(strings.TrimPrefix(err.Error(), ErrOnce.Error()+": "))
 	case errors.Is(err, errBadScope):
 		return &fault{status: http.StatusBadRequest, code: "invalid_scope", description: "the scope exceeds the one granted"}
 	case errors.Is(err, ErrToken):

@@ -66,6 +66,9 @@ func New(ctx context.Context, c Config) (*Issuer, error) {
 		if _, err := events.EnsureStream(ctx, js, events.Layout{Replicas: c.Replicas, Retention: c.Retention}); err != nil {
 			return nil, fmt.Errorf("ensure the stream: %w", err)
 		}
+		if _, err := events.EnsureOnce(ctx, js, events.Layout{Replicas: c.Replicas, Retention: c.Retention}); err != nil {
+			return nil, fmt.Errorf("ensure the stream: %w", err)
+		}
 	}
 	layout, err := events.CheckStream(ctx, js)
 	if err != nil {

@@ -1,0 +1,132 @@
+package issuer
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/quash-auth/quash/events"
+	"github.com/quash-auth/quash/internal/strictjson"
+)
+
+// onceRequest is the body of POST /admin/one-time.
+type onceRequest struct {
+	Once
+	username string
+}
+
+func parseOnce(body []byte) (q onceRequest, err error) {
+	err = strictjson.Object(body, func(name string, raw []byte) error {
+		text := map[string]*string{"sub": &q.Subject, "username": &q.username, "reason": &q.Reason, "txn": &q.Txn}
+		switch dst := text[name]; {
+		case dst != nil:
+			if *dst, err = strictjson.String(raw); err != nil {
+				return badRequest(name + ": must be a string")
+			}
+		case name == "scope":
+			scope, err := strictjson.String(raw)
+			if err != nil {
+				return badRequest("scope: must be a string of values with spaces between them")
+			}
+			q.Scope = strings.Fields(scope)
+		case name == "audience":
+			one, err := strictjson.String(raw)
+			if err == nil {
+				q.Audience = []string{one}
+				return nil
+			}
+			if q.Audience, err = strictjson.Strings(raw); err != nil {
+				return badRequest("audience: must be a string or an array of strings")
+			}
+		case name == "expires_in":
+			seconds, err := strictjson.Int64(raw)
+			if err != nil || seconds < 1 || seconds > int64(maxOnceLife/time.Second) {
+				return badRequest("expires_in: must be a whole number of seconds from 1 to 3600")
+			}
+			q.Life = time.Duration(seconds) * time.Second
+		default:
+			return badRequest("unknown member, there are sub, username, audience, scope, expires_in, reason and txn")
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return q, jsonError(err)
+	case (q.Subject == "") == (q.username == ""):
+		return q, badRequest("sub or username is required, one of them")
+	}
+	return q, nil
+}
+
+// serveOnce mints a one-time token. Whoever has only the scope quash.once mints within the limits of the client through which it
+// has it: its audiences, and the scopes that are listed for it.
+func (i *Issuer) serveOnce(w http.ResponseWriter, r *http.Request) error {
+	c, err := i.operator(r, ScopeAdmin, ScopeOnce)
+	if err != nil {
+		return err
+	}
+	body, err := readJSON(r)
+	if err != nil {
+		return err
+	}
+	q, err := parseOnce(body)
+	if err != nil {
+		return err
+	}
+	q.Client, q.Actor = c.Client, c.Subject
+	if q.Txn == "" {
+		q.Txn = events.NewID()
+	}
+	if !has(c, ScopeAdmin) {
+		if err := i.withinClient(q.Once); err != nil {
+			return err
+		}
+	}
+	if q.username != "" {
+		u, err := i.users.ByName(r.Context(), q.username)
+		if errors.Is(err, ErrNoUser) {
+			return errNoSuchUser
+		}
+		if err != nil {
+			return unavailable(err)
+		}
+		q.Subject = u.Sub
+	}
+	m, err := i.MintOnce(r.Context(), q.Once)
+	if errors.Is(err, ErrNoUser) {
+		return errNoSuchUser
+	}
+	if err != nil {
+		return err
+	}
+	i.respond(w, http.StatusOK, struct {
+		Token   string `json:"access_token"`
+		Type    string `json:"token_type"`
+		Expires int64  `json:"expires_in"`
+		Scope   string `json:"scope"`
+		ID      string `json:"jti"`
+		Txn     string `json:"txn"`
+	}{m.Token, "Bearer", int64(m.Expires.Sub(i.cfg.Now()) / time.Second), strings.Join(q.Scope, " "), m.ID, q.Txn})
+	return nil
+}
+
+var errNoSuchUser = &fault{status: http.StatusNotFound, code: "invalid_request", description: "there is no such user"}
+
+func (i *Issuer) withinClient(o Once) error {
+	client, _ := i.client(o.Client)
+	for _, s := range o.Scope {
+		if !slices.Contains(client.Scopes, s) {
+			return &fault{status: http.StatusBadRequest, code: "invalid_scope",
+				description: "with quash.once only scopes that are listed for the client can be given"}
+		}
+	}
+	for _, a := range o.Audience {
+		if !slices.Contains(i.audience(client), a) {
+			return &fault{status: http.StatusBadRequest, code: "invalid_target",
+				description: "with quash.once only audiences of the client can be named"}
+		}
+	}
+	return nil
+}
