@@ -256,3 +256,33 @@ func without(m map[string]string, key string) map[string]string {
 	delete(m, key)
 	return m
 }
+
+// A verifier's rights suffice to use a token up, and to find out that it was; nobody else's do.
+func TestRedeemRoles(t *testing.T) {
+	t.Parallel()
+	s := startWithRoles(t)
+	onceStream(t, as(t, s, "operator"), events.Layout{})
+	role := func(name string) *events.Redeemer {
+		r, err := events.NewRedeemer(events.RedeemerConfig{Conn: as(t, s, name), AckWait: 300 * time.Millisecond, Timeout: 5 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	verifier := role("verifier")
+	if err := use(t, verifier, "x"); err != nil {
+		t.Error(err)
+	}
+	wantRedeemed(t, "again", use(t, verifier, "x"))
+	for _, name := range []string{"operator", "publisher"} {
+		if err := use(t, role(name), "y"); !errors.Is(err, events.ErrUnavailable) {
+			t.Errorf("%s: got %v, want ErrUnavailable", name, err)
+		}
+	}
+	if err := use(t, role("operator"), "y"); !strings.Contains(fmt.Sprint(err), "allow it to publish quash.v1.once.*") {
+		t.Errorf("got %v, want an error that says what to allow", err)
+	}
+	if err := use(t, verifier, "y"); err != nil {
+		t.Errorf("after refused attempts: got %v, want a token that is still good", err)
+	}
+}

@@ -28,13 +28,8 @@ type accessClaims struct {
 	Expires  int64    `json:"exp"`
 	Issued   int64    `json:"iat"`
 	ID       string   `json:"jti"`
-<<<<<<< HEAD
-	Session  string   `json:"sid,omitempty"` // this and the next two: not in a client's own tokens
-	Gen      uint64   `json:"gen,omitempty"`
-=======
 	Session  string   `json:"sid,omitempty"` // this and the next two: not in all tokens
-	Gen      uint64   `json:"gen"`
->>>>>>> 9c18a9e (issuer: POST /admin/one-time mints tokens that are good for one request)
+	Gen      uint64   `json:"gen,omitempty"`
 	Auth     int64    `json:"auth_time,omitempty"`
 	Scope    string   `json:"scope,omitempty"`
 	Once     bool     `json:"once,omitempty"` // good for one request

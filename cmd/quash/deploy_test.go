@@ -239,6 +239,11 @@ func TestPeerBug24_DeployRefusesWriters(t *testing.T) {
 		"$JS.API.STREAM.DELETE.QUASH", "$JS.API.STREAM.PURGE.QUASH", "$JS.API.STREAM.UPDATE.QUASH", "$JS.API.STREAM.CREATE.QUASH",
 		"$JS.API.STREAM.MSG.DELETE.QUASH", "$JS.API.STREAM.RESTORE.QUASH", "$JS.API.STREAM.CREATE.OTHER", "$JS.API.STREAM.SNAPSHOT.QUASH",
 	}
+	onces := []string{
+		"quash.v1.once.a.b", "$JS.API.STREAM.DELETE.QUASH_ONCE", "$JS.API.STREAM.PURGE.QUASH_ONCE", "$JS.API.STREAM.UPDATE.QUASH_ONCE",
+		"$JS.API.STREAM.MSG.DELETE.QUASH_ONCE", "$JS.API.DIRECT.GET.QUASH_ONCE", "$JS.API.CONSUMER.CREATE.QUASH_ONCE.x", "$JS.API.STREAM.CREATE.QUASH_ONCE",
+	}
+	noOnce := append([]string{"quash.v1.once.a", "$JS.API.STREAM.MSG.GET.QUASH_ONCE"}, onces...)
 	store := []string{
 		"$KV.QUASH_ISSUER.user", "$JS.API.DIRECT.GET.KV_QUASH_ISSUER", "$JS.API.STREAM.MSG.GET.KV_QUASH_ISSUER",
 		"$JS.API.STREAM.DELETE.KV_QUASH_ISSUER", "$JS.API.CONSUMER.CREATE.KV_QUASH_ISSUER.x",
@@ -248,11 +253,11 @@ func TestPeerBug24_DeployRefusesWriters(t *testing.T) {
 		publish   []string
 		subscribe []string
 	}{
-		{"verifier", slices.Concat(write, alter, store, []string{"quash.v1.fleet"}), []string{"_INBOX.>", "_INBOX_issuer.>", "quash.v1.>", ">", "$KV.>"}},
-		{"publisher", slices.Concat(write[2:], alter, store, []string{"quash.v1.beacon", "$JS.API.CONSUMER.CREATE.QUASH.x"}), []string{"_INBOX.>", "_INBOX_operator.>", "quash.live.>", "quash.v1.fleet", ">"}},
-		{"issuer", slices.Concat(write[2:], alter, store, []string{"quash.v1.fleet"}), []string{"_INBOX_operator.>", "$KV.>", ">"}},
-		{"records", slices.Concat(write, alter, []string{"$JS.API.STREAM.DELETE.KV_QUASH_ISSUER", "$JS.API.STREAM.PURGE.KV_QUASH_ISSUER", "quash.v1.fleet", "quash.v1.beacon"}), []string{"quash.live.>", "$KV.>", ">"}},
-		{"operator", slices.Concat(write[2:], []string{"quash.v1.beacon", "$KV.QUASH_ISSUER.user"}), []string{"_INBOX_issuer.>", "$KV.>", ">"}},
+		{"verifier", slices.Concat(write, alter, store, onces, []string{"quash.v1.fleet"}), []string{"_INBOX.>", "_INBOX_issuer.>", "quash.v1.>", ">", "$KV.>"}},
+		{"publisher", slices.Concat(write[2:], alter, store, noOnce, []string{"quash.v1.beacon", "$JS.API.CONSUMER.CREATE.QUASH.x"}), []string{"_INBOX.>", "_INBOX_operator.>", "quash.live.>", "quash.v1.fleet", ">"}},
+		{"issuer", slices.Concat(write[2:], alter, store, noOnce, []string{"quash.v1.fleet"}), []string{"_INBOX_operator.>", "$KV.>", ">"}},
+		{"records", slices.Concat(write, alter, noOnce, []string{"$JS.API.STREAM.DELETE.KV_QUASH_ISSUER", "$JS.API.STREAM.PURGE.KV_QUASH_ISSUER", "quash.v1.fleet", "quash.v1.beacon"}), []string{"quash.live.>", "$KV.>", ">"}},
+		{"operator", slices.Concat(write[2:], []string{"quash.v1.once.a", "quash.v1.beacon", "$KV.QUASH_ISSUER.user"}), []string{"_INBOX_issuer.>", "$KV.>", ">"}},
 	} {
 		t.Run(role.name, func(t *testing.T) {
 			refused := make(chan error, 1)

@@ -59,6 +59,7 @@ func newAPINode(conn *nats.Conn, cfg verifier.Config, web verifier.HTTPConfig, l
 	mux := http.NewServeMux()
 	web.OnError = n.refused
 	mux.Handle("/secure", v.Middleware(web)(http.HandlerFunc(echoClaims)))
+	mux.Handle("POST /once", v.Middleware(verifier.HTTPConfig{OneTime: true, OnError: n.refused})(http.HandlerFunc(echoClaims)))
 	mux.HandleFunc("GET /livez", live)
 	mux.Handle("GET /readyz", n.draining.wrap(inPlainWords(v.ReadyHandler())))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))

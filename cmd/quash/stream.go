@@ -75,8 +75,18 @@ func (c *streamEnsureCmd) Run(p *program) error {
 		if _, err := events.EnsureStream(ctx, js, want); err != nil && !errors.As(err, new(*events.LayoutError)) {
 			return storeHint(err)
 		}
-		return compareLayout(ctx, p, js, want)
+		if _, err := events.EnsureOnce(ctx, js, once(want)); err != nil && !errors.As(err, new(*events.LayoutError)) {
+			return storeHint(err)
+		}
+		return compareLayouts(ctx, p, js, want)
 	})
+}
+
+// once is what the flags mean for the stream of used one-time tokens: --max-bytes
+// is about revocations.
+func once(l events.Layout) events.Layout {
+	l.MaxBytes = 0
+	return l
 }
 
 type streamCheckCmd struct {
@@ -90,14 +100,24 @@ func (c *streamCheckCmd) Run(p *program) error {
 		return err
 	}
 	return withJetStream(p, &c.natsFlags, func(ctx context.Context, js jetstream.JetStream) error {
-		return compareLayout(ctx, p, js, want)
+		return compareLayouts(ctx, p, js, want)
 	})
 }
 
-// compareLayout prints what the stream is, or every difference: from what quash
-// needs, and from what the flags ask for.
-func compareLayout(ctx context.Context, p *program, js jetstream.JetStream, want events.Layout) error {
+// compareLayouts prints what the two streams are, or every difference: from what
+// quash needs, and from what the flags ask for.
+func compareLayouts(ctx context.Context, p *program, js jetstream.JetStream, want events.Layout) error {
 	got, err := events.CheckStream(ctx, js)
+	first := compareLayout(p, events.StreamName, got, err, want)
+	got, err = events.CheckOnce(ctx, js)
+	second := compareLayout(p, events.OnceStream, got, err, once(want))
+	if first != nil && second != nil {
+		return fmt.Errorf("%w; %w", first, second)
+	}
+	return errors.Join(first, second)
+}
+
+func compareLayout(p *program, stream string, got events.Layout, err error, want events.Layout) error {
 	fixed := (*events.LayoutError)(nil)
 	if err != nil && !errors.As(err, &fixed) {
 		return err
@@ -116,7 +136,7 @@ func compareLayout(ctx context.Context, p *program, js jetstream.JetStream, want
 		all = append(all, events.Difference{Field: "quash_max_token_life", Got: got.Retention.MaxTokenLife.String(), Want: "at least " + asked.String()})
 	}
 	if len(all) == 0 {
-		return printLayout(p, got)
+		return printLayout(p, stream, got)
 	}
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "FIELD\tGOT\tWANT")
@@ -129,7 +149,7 @@ func compareLayout(ctx context.Context, p *program, js jetstream.JetStream, want
 		return err
 	}
 	return fmt.Errorf("stream %s differs in %s, and quash never alters a stream: ask for what it has, or change it as the operator (nats stream edit %s; what that refuses needs a new stream, see deploy/README.md), then run quash stream check again",
-		events.StreamName, strings.Join(names, ", "), events.StreamName)
+		stream, strings.Join(names, ", "), stream)
 }
 
 // Error codes of the JetStream API that our own flags lead to.
@@ -156,9 +176,9 @@ func storeHint(err error) error {
 	return err
 }
 
-func printLayout(p *program, l events.Layout) error {
+func printLayout(p *program, stream string, l events.Layout) error {
 	_, err := fmt.Fprintf(p.stdout, "stream %s is as it must be: replicas %d, max bytes %d, max token life %v, leeway %v, skew %v\n",
-		events.StreamName, l.Replicas, l.MaxBytes, l.Retention.MaxTokenLife, l.Retention.Leeway, l.Retention.Skew)
+		stream, l.Replicas, l.MaxBytes, l.Retention.MaxTokenLife, l.Retention.Leeway, l.Retention.Skew)
 	return err
 }
 

@@ -252,7 +252,7 @@ func (w *world) messages(stream string, f func(*jetstream.RawStreamMsg)) {
 		return
 	}
 	state := s.CachedInfo().State
-	for n := state.FirstSeq; n <= state.LastSeq; n++ {
+	for n := max(state.FirstSeq, 1); n <= state.LastSeq; n++ { // 0: nothing was ever in it
 		m, err := s.GetMsg(ctx, n)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			continue
