@@ -97,6 +97,7 @@ func TestSituation8_OneTimeToken(t *testing.T) {
 	// It stays used when everything has been killed and started again.
 	broker.Kill()
 	broker.Restart(t)
+	w.issuers[0].ready()
 	for k, n := range w.nodes {
 		n.kill()
 		n.start()
@@ -105,14 +106,17 @@ func TestSituation8_OneTimeToken(t *testing.T) {
 	}
 
 	// NATS away: 503, and the token is still good.
+	w.eventually("the issuer has heard of NATS again", func() bool { return w.tryLogin("ann", w.password("ann")).status == 200 })
 	away := w.mintOnce("ann").text("access_token")
 	broker.Kill()
 	if r := w.redeem(1, away); r.status != 503 || r.header.Get("Retry-After") == "" {
 		t.Errorf("without NATS: got %s, want 503 with Retry-After", r)
 	}
 	broker.Restart(t)
+	w.issuers[0].ready()
 	w.eventually("a token of before the outage is good", func() bool { return w.redeem(1, away).status == 200 })
 	w.wantUsed("the same on another node", w.redeem(2, away))
+	w.eventually("the issuer has, too", func() bool { return w.tryLogin("ann", w.password("ann")).status == 200 })
 
 	// A token that is over is over, used or not: revoked by its name, expired, its user disabled.
 	gone := w.mintOnce("ann")
