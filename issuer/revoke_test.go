@@ -4,10 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"go/ast"
-	"go/parser"
-	"go/token"
-	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -19,112 +15,11 @@ import (
 
 var errCrash = errors.New("crashed here")
 
-// TestEveryEndingPublishes walks every path that ends sessions.
-func TestEveryEndingPublishes(t *testing.T) {
-	r := start(t, server(t).URL())
-	ctx := t.Context()
-	r.user("root", issuer.ScopeAdmin)
-	u := r.user("ann")
-	for _, path := range []struct {
-		name  string
-		scope events.Scope
-		do    func(s answer, admin string) (key string, err error)
-	}{
-		{"logout", events.Session, func(s answer, _ string) (string, error) { return s.Sid, ok(r.bearer("/logout", s.Access, "")) }},
-		{"revoke refresh token", events.Session, func(s answer, _ string) (string, error) { return s.Sid, ok(r.form("/revoke", "token", s.Refresh)) }},
-		{"revoke access token", events.Token, func(s answer, _ string) (string, error) {
-			return claim(t, s.Access, "jti"), ok(r.form("/revoke", "token", s.Access))
-		}},
-		{"admin token", events.Token, func(s answer, admin string) (string, error) {
-			jti := claim(t, s.Access, "jti")
-			return jti, ok(r.revoke(admin, "token", jti))
-		}},
-		{"admin session", events.Session, func(s answer, admin string) (string, error) { return s.Sid, ok(r.revoke(admin, "session", s.Sid)) }},
-		{"admin subject", events.Subject, func(_ answer, admin string) (string, error) { return u.Sub, ok(r.revoke(admin, "subject", u.Sub)) }},
-		{"refresh reuse", events.Session, func(s answer, _ string) (string, error) {
-			r.refresh(s.Refresh)
-			r.want("reuse", r.refresh(s.Refresh), 400, "invalid_grant")
-			return s.Sid, nil
-		}},
-		{"user disable", events.Subject, func(answer, string) (string, error) {
-			err := r.Disable(ctx, u.Sub, issuer.Cause{Reason: "fraud"})
-			r.want("login while disabled", r.tryLogin("ann", password), 403, "access_denied")
-			r.want("wrong password while disabled", r.tryLogin("ann", "wrong"), 401, "invalid_credentials")
-			return u.Sub, errors.Join(err, r.Enable(ctx, u.Sub))
-		}},
-		{"password change", events.Subject, func(answer, string) (string, error) {
-			err := r.SetPassword(ctx, u.Sub, "another one", issuer.Cause{By: "user"})
-			r.want("the old password", r.tryLogin("ann", password), 401, "invalid_credentials")
-			return u.Sub, errors.Join(err, r.SetPassword(ctx, u.Sub, password, issuer.Cause{By: "user"}))
-		}},
-		{"admin client", events.Client, func(_ answer, admin string) (string, error) { return "quash", ok(r.revoke(admin, "client", "quash")) }},
-		{"admin key", events.Key, func(s answer, admin string) (string, error) {
-			kid := issuer.KeyID(r.Issuer, s.Access)
-			return kid, ok(r.revoke(admin, "key", kid))
-		}},
-		{"admin issuer", events.Issuer, func(_ answer, admin string) (string, error) { return "", ok(r.revoke(admin, "issuer", "")) }},
-	} {
-		admin := r.login("root")
-		s := r.login("ann")
-		before := map[string]bool{}
-		for _, x := range r.statements() {
-			before[x.ID] = true
-		}
-		key, err := path.do(s, admin.Access)
-		if err != nil {
-			t.Errorf("%s: %v", path.name, err)
-			continue
-		}
-		found := false
-		for _, x := range r.statements() {
-			found = found || !before[x.ID] && x.Scope == path.scope && x.Key == key && x.Issuer == iss
-		}
-		if !found {
-			t.Errorf("%s: no new statement %v %q on the stream", path.name, path.scope, key)
-		}
-		r.dead(path.name+": the access token", s.Access)
-		if path.scope != events.Token && path.scope != events.Key {
-			r.want(path.name+": the refresh token", r.refresh(s.Refresh), 400, "invalid_grant")
-		}
-	}
-	until(t, "no intent is left", func() bool {
-		n, err := issuer.Pointers(ctx, r.Issuer)
-		return err == nil && n == 0
-	})
-}
-
 func ok(a answer) error {
 	if a.status != 200 {
 		return fmt.Errorf("got %d %s %v, want 200", a.status, a.raw, a.networkError)
 	}
 	return nil
-}
-
-// TestOneWayToPublish: the publisher is called in one place, so no path can forget the refresh side.
-func TestOneWayToPublish(t *testing.T) {
-	files, err := os.ReadDir(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var calls []string
-	for _, f := range files {
-		if !strings.HasSuffix(f.Name(), ".go") || strings.HasSuffix(f.Name(), "_test.go") {
-			continue
-		}
-		parsed, err := parser.ParseFile(token.NewFileSet(), f.Name(), nil, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ast.Inspect(parsed, func(n ast.Node) bool {
-			if s, ok := n.(*ast.SelectorExpr); ok && (s.Sel.Name == "Publish" || s.Sel.Name == "PublishAll") {
-				calls = append(calls, f.Name())
-			}
-			return true
-		})
-	}
-	if len(calls) != 1 || calls[0] != "revoke.go" {
-		t.Errorf("got calls of Publish in %v, want one in revoke.go", calls)
-	}
 }
 
 // TestM19_CrashBetweenTheSteps: after a crash anywhere, what was answered 200 holds, and what was begun is finished by a
