@@ -303,3 +303,18 @@ func TestThirdPartyClient(t *testing.T) {
 		t.Errorf("got %d statements of the subject, want none", n)
 	}
 }
+
+// TestPreviewOfAnOldIdentifier: what a session was called before a renewal means the one that lives on.
+func TestPreviewOfAnOldIdentifier(t *testing.T) {
+	t.Parallel()
+	r := start(t, server(t).URL(), withCookies)
+	r.user("root", issuer.ScopeAdmin)
+	r.user("ann")
+	b := r.tab()
+	old := b.login("ann").Sid
+	b.want("renewal", b.refresh(), 200, "")
+	a := r.post(r.login("root").Access, "scope", "session", "key", old, "dry_run", true)
+	if r.want("preview", a, 200, ""); a.body["sessions"] != 1.0 {
+		t.Errorf("got %s, want the session that lives on", a.raw)
+	}
+}

@@ -24,66 +24,82 @@ type ending struct {
 	by     string
 	actor  string // "user": whose session it is; "admin": the operator; "": nobody
 	reason string
-	do     func(p place) (key string, err error)
+	do     func(p *place) (key string, err error)
 }
 
 // place is where an ending happens.
 type place struct {
 	*rig
-	s     answer // a session of the user, logged in before
+	s     answer // a session of the user, logged in before; do may put another one there
 	admin string // an operator's bearer
 	user  issuer.User
 }
 
 var endings = []ending{
-	{"logout", "serveLogout", events.Session, "user", "user", "logout", func(p place) (string, error) {
+	{"logout", "serveLogout", events.Session, "user", "user", "logout", func(p *place) (string, error) {
 		return p.s.Sid, ok(p.bearer("/logout", p.s.Access, ""))
 	}},
-	{"logout of all", "serveLogoutAll", events.Subject, "user", "user", "logout of all sessions", func(p place) (string, error) {
+	{"logout of all", "serveLogoutAll", events.Subject, "user", "user", "logout of all sessions", func(p *place) (string, error) {
 		return p.user.Sub, ok(p.bearer("/logout-all", p.s.Access, ""))
 	}},
-	{"one device", "serveEndSession", events.Session, "user", "user", "logout of one session", func(p place) (string, error) {
+	{"one device", "serveEndSession", events.Session, "user", "user", "logout of one session", func(p *place) (string, error) {
 		here := p.login("ann")
 		return p.s.Sid, ok(p.with("DELETE", "/sessions/"+p.s.Sid, here.Access))
 	}},
-	{"revoke refresh token", "serveRevoke", events.Session, "user", "user", "token revoked by its client", func(p place) (string, error) {
+	{"revoke refresh token", "serveRevoke", events.Session, "user", "user", "token revoked by its client", func(p *place) (string, error) {
 		return p.s.Sid, ok(p.form("/revoke", "token", p.s.Refresh))
 	}},
-	{"revoke access token", "serveRevoke", events.Token, "user", "user", "token revoked by its client", func(p place) (string, error) {
+	{"revoke access token", "serveRevoke", events.Token, "user", "user", "token revoked by its client", func(p *place) (string, error) {
 		return claim(p.t, p.s.Access, "jti"), ok(p.form("/revoke", "token", p.s.Access))
 	}},
-	{"refresh reuse", "reused", events.Session, "system", "", "refresh token used twice", func(p place) (string, error) {
+	{"refresh reuse", "reused", events.Session, "system", "", "refresh token used twice", func(p *place) (string, error) {
 		p.refresh(p.s.Refresh)
 		p.want("reuse", p.refresh(p.s.Refresh), 400, "invalid_grant")
 		return p.s.Sid, nil
 	}},
-	{"admin token", "serveAdminRevocation", events.Token, "admin", "admin", "test", func(p place) (string, error) {
+	{"admin token", "serveAdminRevocation", events.Token, "admin", "admin", "test", func(p *place) (string, error) {
 		jti := claim(p.t, p.s.Access, "jti")
 		return jti, ok(p.revoke(p.admin, "token", jti))
 	}},
-	{"admin session", "serveAdminRevocation", events.Session, "admin", "admin", "test", func(p place) (string, error) {
+	{"admin session", "serveAdminRevocation", events.Session, "admin", "admin", "test", func(p *place) (string, error) {
 		return p.s.Sid, ok(p.revoke(p.admin, "session", p.s.Sid))
 	}},
-	{"admin subject", "serveAdminRevocation", events.Subject, "admin", "admin", "test", func(p place) (string, error) {
+	{"admin subject", "serveAdminRevocation", events.Subject, "admin", "admin", "test", func(p *place) (string, error) {
 		return p.user.Sub, ok(p.revoke(p.admin, "subject", p.user.Sub))
 	}},
-	{"admin client", "serveAdminRevocation", events.Client, "admin", "admin", "test", func(p place) (string, error) {
+	{"admin client", "serveAdminRevocation", events.Client, "admin", "admin", "test", func(p *place) (string, error) {
 		return "quash", ok(p.revoke(p.admin, "client", "quash"))
 	}},
-	{"admin key", "serveAdminRevocation", events.Key, "admin", "admin", "test", func(p place) (string, error) {
+	{"admin key", "serveAdminRevocation", events.Key, "admin", "admin", "test", func(p *place) (string, error) {
 		kid := issuer.KeyID(p.Issuer, p.s.Access)
 		return kid, ok(p.revoke(p.admin, "key", kid))
 	}},
-	{"admin issuer", "serveAdminRevocation", events.Issuer, "admin", "admin", "test", func(p place) (string, error) {
+	{"admin issuer", "serveAdminRevocation", events.Issuer, "admin", "admin", "test", func(p *place) (string, error) {
 		return "", ok(p.revoke(p.admin, "issuer", ""))
 	}},
-	{"user disabled", "alter", events.Subject, "admin", "hr", "fraud", func(p place) (string, error) {
+	{"logout by cookie", "logoutByCookie", events.Session, "user", "user", "logout", func(p *place) (string, error) {
+		b := p.tab()
+		p.s = b.login("ann")
+		return p.s.Sid, ok(b.logout())
+	}},
+	{"login where a session was", "replace", events.Session, "user", "user", "replaced by a new login", func(p *place) (string, error) {
+		b := p.tab()
+		p.s = b.login("ann")
+		b.login("ann")
+		return p.s.Sid, nil
+	}},
+	{"refresh by cookie", "renew", events.Session, "user", "user", "renewed: a new session took its place", func(p *place) (string, error) {
+		b := p.tab()
+		p.s = b.login("ann")
+		return p.s.Sid, ok(b.refresh())
+	}},
+	{"user disabled", "alter", events.Subject, "admin", "hr", "fraud", func(p *place) (string, error) {
 		err := p.Disable(p.t.Context(), p.user.Sub, issuer.Cause{Actor: "hr", Reason: "fraud", Txn: "t"})
 		p.want("login while disabled", p.tryLogin("ann", password), 403, "access_denied")
 		p.want("wrong password while disabled", p.tryLogin("ann", "wrong"), 401, "invalid_credentials")
 		return p.user.Sub, errors.Join(err, p.Enable(p.t.Context(), p.user.Sub))
 	}},
-	{"password change", "alter", events.Subject, "user", "user", "new password", func(p place) (string, error) {
+	{"password change", "alter", events.Subject, "user", "user", "new password", func(p *place) (string, error) {
 		why := issuer.Cause{By: "user", Actor: p.user.Sub, Reason: "new password"}
 		err := p.SetPassword(p.t.Context(), p.user.Sub, "another one", why)
 		p.want("the old password", p.tryLogin("ann", password), 401, "invalid_credentials")
@@ -103,7 +119,7 @@ var endedElsewhere = map[string]string{
 // and why, and leaves neither the access token nor the refresh token alive.
 func TestEveryEnding(t *testing.T) {
 	t.Parallel()
-	r := start(t, server(t).URL(), func(c *issuer.Config) { c.WideBurst = 1000 })
+	r := start(t, server(t).URL(), withCookies, func(c *issuer.Config) { c.WideBurst = 1000 })
 	root := r.user("root", issuer.ScopeAdmin)
 	u := r.user("ann")
 	for _, e := range endings {
@@ -112,7 +128,7 @@ func TestEveryEnding(t *testing.T) {
 		for _, x := range r.statements() {
 			before[x.ID] = true
 		}
-		key, err := e.do(p)
+		key, err := e.do(&p)
 		if err != nil {
 			t.Errorf("%s: %v", e.name, err)
 			continue
@@ -134,8 +150,13 @@ func TestEveryEnding(t *testing.T) {
 		if !found {
 			t.Errorf("%s: no new statement on the stream", e.name)
 		}
-		r.dead(e.name+": the access token", p.s.Access)
-		if e.scope != events.Token && e.scope != events.Key {
+		if p.s.Access != "" {
+			r.dead(e.name+": the access token", p.s.Access)
+		}
+		if state, err := issuer.SessionState(t.Context(), r.Issuer, p.s.Sid); e.scope == events.Session && (err != nil || state != "ended") {
+			t.Errorf("%s: got a session that is %s %v, want ended", e.name, state, err)
+		}
+		if p.s.Refresh != "" && e.scope != events.Token && e.scope != events.Key {
 			r.want(e.name+": the refresh token", r.refresh(p.s.Refresh), 400, "invalid_grant")
 		}
 	}
@@ -235,7 +256,7 @@ func TestEndingsAreComplete(t *testing.T) {
 	}
 	asks := map[string]bool{}
 	for name, f := range source {
-		if name != "end" && name != "Revoke" && calls(f, "Revoke", "end") {
+		if name != "end" && name != "Revoke" && calls(f, "Revoke", "end", "writeHeir") {
 			asks[name] = true
 		}
 	}
@@ -253,10 +274,11 @@ func TestEndingsAreComplete(t *testing.T) {
 	for what, c := range map[string]struct {
 		names, allowed []string
 	}{
-		"the publisher": {[]string{"Publish", "PublishAll"}, []string{"publish", "giveBack"}}, // giveBack: what was published before
-		"publish":       {[]string{"publish"}, []string{"Revoke", "endSession", "publishSession", "raise", "publishMark"}},
-		"endSession":    {[]string{"endSession"}, []string{"Revoke"}},
-		"raise":         {[]string{"raise"}, []string{"Revoke"}},
+		"the publisher":  {[]string{"Publish", "PublishAll"}, []string{"publish", "giveBack"}}, // giveBack: what was published before
+		"publish":        {[]string{"publish"}, []string{"Revoke", "endSession", "publishSession", "raise", "publishMark"}},
+		"endSession":     {[]string{"endSession"}, []string{"Revoke", "reconcileOne"}}, // reconcileOne: somebody else's statement, and the heir
+		"publishSession": {[]string{"publishSession"}, []string{"endSession", "repairOne", "renew", "renewed"}},
+		"raise":          {[]string{"raise"}, []string{"Revoke"}},
 	} {
 		for _, name := range slices.Sorted(maps.Keys(source)) {
 			if calls(source[name], c.names...) && !slices.Contains(c.allowed, name) && !strings.HasSuffix(name, "(not of Issuer)") {

@@ -49,6 +49,9 @@ func (i *Issuer) preview(ctx context.Context, r events.Revocation) (preview, err
 
 func (i *Issuer) previewSession(ctx context.Context, p *preview) error {
 	s, err := i.session(ctx, p.Key)
+	if err == nil && s != nil && s.Next != "" { // the one that lives on from the same login is meant
+		s, err = i.newest(ctx, s)
+	}
 	if err != nil || s == nil {
 		return err
 	}
