@@ -67,11 +67,11 @@ func (i *Issuer) MintOnce(ctx context.Context, o Once) (Minted, error) {
 		return Minted{}, unavailable(err)
 	}
 	m := Minted{ID: token(16), Expires: time.Unix(issued.Add(o.Life).Unix(), 0)}
-	m.Token, err = key.sign(typAccess, accessClaims{
+	claims := accessClaims{
 		Issuer: i.cfg.Issuer, Subject: o.Subject, Audience: o.Audience, Client: o.Client,
 		Expires: m.Expires.Unix(), Issued: issued.Unix(), ID: m.ID, Gen: gen, Scope: strings.Join(o.Scope, " "), Once: true,
-	})
-	if err != nil {
+	}
+	if m.Token, err = key.sign(typAccess, claims.append(make([]byte, 0, 512))); err != nil {
 		return Minted{}, err
 	}
 	i.log.Info("one-time token minted", "sub", o.Subject, "client", o.Client, "jti", m.ID, "audience", o.Audience, "scope", o.Scope,

@@ -111,6 +111,9 @@ func (c *accessClaims) append(b []byte) []byte {
 	if c.Scope != "" {
 		text(`,"scope"`, c.Scope)
 	}
+	if c.Once {
+		b = append(b, `,"once":true`...)
+	}
 	return append(b, '}')
 }
 
