@@ -35,3 +35,39 @@ func FuzzClaims(f *testing.F) {
 		}
 	})
 }
+
+// TestEveryClaimIsWritten: a claim that is added to the struct and forgotten by the writer would be missing in every token.
+func TestEveryClaimIsWritten(t *testing.T) {
+	var c issuer.AccessClaims
+	v := reflect.ValueOf(&c).Elem()
+	for n := range v.NumField() {
+		switch f := v.Field(n); f.Kind() {
+		case reflect.String:
+			f.SetString("x")
+		case reflect.Int64:
+			f.SetInt(7)
+		case reflect.Uint64:
+			f.SetUint(7)
+		case reflect.Bool:
+			f.SetBool(true)
+		case reflect.Slice:
+			f.Set(reflect.MakeSlice(f.Type(), 1, 1))
+		default:
+			t.Fatalf("%s: fill it here", v.Type().Field(n).Name)
+		}
+	}
+	own, standard, err := issuer.EncodeClaims(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got, want map[string]any
+	if err := json.Unmarshal(own, &got); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(standard, &want); err != nil {
+		t.Fatal(err)
+	}
+	if len(want) != v.NumField() || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %s, want %s", own, standard)
+	}
+}
