@@ -15,7 +15,7 @@ func FuzzClaims(f *testing.F) {
 	f.Add("é\x01\n", "x", "", "", "s", "\t", int64(1)<<53, uint64(1)<<53, int64(5))
 	f.Fuzz(func(t *testing.T, iss, sub, aud, aud2, sid, scope string, at int64, gen uint64, auth int64) {
 		c := issuer.AccessClaims{Issuer: iss, Subject: sub, Audience: []string{aud}, Client: "app", Expires: at, Issued: at, ID: "id",
-			Session: sid, Gen: gen, Auth: auth, Scope: scope}
+			Session: sid, Gen: gen, Auth: auth, Scope: scope, Once: at%2 == 0}
 		if aud2 != "" {
 			c.Audience = append(c.Audience, aud2)
 		}
