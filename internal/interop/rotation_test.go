@@ -24,6 +24,7 @@ import (
 	"github.com/quash-auth/quash/events"
 	"github.com/quash-auth/quash/internal/natstest"
 	"github.com/quash-auth/quash/issuer"
+	"github.com/quash-auth/quash/verifier"
 )
 
 const (
@@ -77,6 +78,41 @@ func TestM17_StrangersFollowARotation(t *testing.T) {
 	if control.refused == 0 || control.accepted[first] == 0 {
 		t.Errorf("the control took %d tokens of the first key and refused %d: the rotation was not seen", control.accepted[first], control.refused)
 	}
+}
+
+// TestM17_StrangersDropARevokedKey: nodes behind our verifier refuse its tokens because
+// the statement says so, other people's once they have read the key set again.
+func TestM17_StrangersDropARevokedKey(t *testing.T) {
+	t.Parallel()
+	w, tokens := newLibraryIssuer(t, func(*issuer.Config) {})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	api := newNodes(t, w.nats.URL(), w.issuer, w.jwks(), verifier.Strict)
+	strangers := followers(t, ctx, w)
+	old, kid := tokens()
+	api.accept("a token", old)
+	for name, verify := range strangers {
+		if _, err := verify(ctx, old); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := w.library.Revoke(ctx, events.Revocation{Scope: events.Key, Key: kid, By: "admin", Reason: "stolen"}); err != nil {
+		t.Fatal(err)
+	}
+	api.soonRefuse("a token of the revoked key", old)
+	fresh, other := tokens()
+	if other == kid {
+		t.Fatal("the revoked key still signs")
+	}
+	if _, err := strangers["go-oidc key set"](ctx, old); err != nil {
+		t.Errorf("go-oidc drops a key by itself now (%v): change docs/interop.md", err)
+	}
+	for name, verify := range strangers {
+		until(t, name+" accepts a token of the new key", func() bool { _, err := verify(ctx, fresh); return err == nil })
+		until(t, name+" refuses one of the revoked key", func() bool { _, err := verify(ctx, old); return err != nil })
+	}
+	until(t, "our verifier accepts a token of the new key", func() bool { _, err := api.library.Verify(ctx, fresh); return err == nil })
+	api.accept("a token of the new key", fresh)
 }
 
 // followers are set up as their documentation says, with times below the key delay.
@@ -222,6 +258,7 @@ func newLibraryIssuer(t testing.TB, change func(*issuer.Config)) (*world, func()
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.library = i
 	handler.Store(i.Handler())
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/quash-auth/quash/internal/natstest"
+	"github.com/quash-auth/quash/issuer"
 )
 
 const (
@@ -29,6 +30,7 @@ type world struct {
 	issuer  string // iss, and where it is served
 	keysDir string
 	secrets map[string]string // by client
+	library *issuer.Issuer    // of newLibraryIssuer
 }
 
 // newWorld starts an issuer that signs with alg; more are flags of quash issuer.
