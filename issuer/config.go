@@ -69,6 +69,8 @@ type Config struct {
 	// KeyDelay is how long a new key is published before it signs, so that verifiers know it; 0 is 20 minutes, because
 	// widely used ones look for new keys every 15 (docs/interop.md). The only key signs at once.
 	KeyDelay time.Duration
+	// KeyRotateEvery makes a new key when the newest is that old; 0: only on demand. More than twice KeyDelay.
+	KeyRotateEvery time.Duration
 
 	// AccessLife of access tokens; 0 is 10 minutes. At most Retention.MaxTokenLife.
 	AccessLife time.Duration
@@ -213,6 +215,8 @@ func (c Config) complete() (Config, error) {
 		return bad("RefreshIdle", "is shorter than AccessLife")
 	case c.RefreshAbsolute < c.RefreshIdle:
 		return bad("RefreshAbsolute", "is shorter than RefreshIdle")
+	case c.KeyRotateEvery < 0 || c.KeyRotateEvery > 0 && c.KeyRotateEvery <= 2*c.KeyDelay:
+		return bad("KeyRotateEvery", "must be more than twice KeyDelay, or 0")
 	case c.ReuseGrace > 30*time.Second:
 		return bad("ReuseGrace", "is above 30 seconds")
 	case c.Replicas < 0 || c.Replicas > 5:

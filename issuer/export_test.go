@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -336,3 +337,35 @@ func CoveredOnce(i *Issuer, raw string) bool {
 	c, kid, err := i.parseAny(raw, false)
 	return err == nil && i.revoked(c, kid)
 }
+
+// Keyring is a key directory.
+type Keyring struct{ k *keyring }
+
+// OpenKeyring opens one.
+func OpenKeyring(dir, alg string, delay time.Duration, now func() time.Time) (*Keyring, error) {
+	k, err := openKeys(dir, alg, delay, now)
+	return &Keyring{k}, err
+}
+
+// Rotate, Retire, Revoke and Tidy are the keyring's.
+func (k *Keyring) Rotate() (string, error) { return k.k.rotate() }
+func (k *Keyring) Retire(kid string) error { return k.k.retire(kid) }
+func (k *Keyring) Revoke(kid string) error { return k.k.revoke(kid) }
+func (k *Keyring) Signer() (string, error) { s, err := k.k.signer(); return s.kid, err }
+func (k *Keyring) Tidy(every time.Duration, removal func(time.Time) time.Time) error {
+	return k.k.tidy(every, removal, slog.New(slog.DiscardHandler))
+}
+
+// Published are the kids of the key set.
+func (k *Keyring) Published() []string {
+	var set struct{ Keys []struct{ Kid string } }
+	_ = json.Unmarshal(k.k.jwks(), &set)
+	var kids []string
+	for _, s := range set.Keys {
+		kids = append(kids, s.Kid)
+	}
+	return kids
+}
+
+// ErrRetireLast is the keyring's refusal.
+var ErrRetireLast = errLastKey

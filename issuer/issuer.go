@@ -211,7 +211,7 @@ func (i *Issuer) Run(ctx context.Context) error {
 	all.Go(func() { i.watchClients(ctx) })
 	all.Go(func() {
 		i.every(ctx, i.cfg.RepairInterval, "repair", nil, func(ctx context.Context) error {
-			return errors.Join(i.repair(ctx), i.unpark(ctx), i.saveCursor(ctx), i.keys.load(), i.loadRevokedKeys(ctx))
+			return errors.Join(i.repair(ctx), i.unpark(ctx), i.saveCursor(ctx), i.loadRevokedKeys(ctx), i.tidyKeys())
 		})
 	})
 	all.Wait()

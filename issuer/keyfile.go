@@ -12,6 +12,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,25 +21,52 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// writeFile stores durably and never shows a half-written file under the final name.
-func writeFile(path string, text []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // 0600
+const tempPrefix = ".new-"
+
+// linkFile stores durably, never shows a half-written file under the name, and only if nobody has taken the name: of two at
+// once one wins, the other gets fs.ErrExist.
+func linkFile(path string, text []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), tempPrefix+"*") // 0600
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) //nolint:errcheck // gone after the rename
+	defer os.Remove(f.Name()) //nolint:errcheck // sweep would
 	_, err = f.Write(text)
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
+	if err := os.Link(f.Name(), path); err != nil {
 		return err
 	}
-	d, err := os.Open(filepath.Dir(path))
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
+}
+
+// readRetired reads the note beside a retired key; zero if there is none. A note that cannot be read retires the key as of
+// its file's time: somebody wanted it.
+func readRetired(path string) (time.Time, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, err
+	}
+	if at, err := time.Parse(time.RFC3339Nano, strings.TrimSpace(string(text))); err == nil && !at.IsZero() {
+		return at, nil
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return info.ModTime(), nil
 }
 
 func generate(alg string) (crypto.Signer, error) {

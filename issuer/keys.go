@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,14 +25,19 @@ type signingKey struct {
 	alg     string
 	private crypto.Signer
 	created time.Time
+	retired time.Time // zero: it may sign
 }
 
-// keyring holds the keys of the directory. All are published; the newest that verifiers have had time to learn signs.
+// keyring holds the keys of the directory. All that are not revoked are published; of those that are not retired the newest that
+// verifiers have had time to learn signs.
 type keyring struct {
 	dir   string
 	alg   string
 	delay time.Duration
 	now   func() time.Time
+
+	changing sync.Mutex // one change of the directory at a time, of this replica
+	loading  sync.Mutex // an older reading must not replace a newer one
 
 	mu      sync.RWMutex // guards what follows
 	keys    []signingKey // newest first
@@ -63,21 +69,38 @@ func openKeys(dir, alg string, delay time.Duration, now func() time.Time) (*keyr
 	if slices.Contains(k.algorithms(), alg) {
 		return k, nil
 	}
-	return k, k.create()
+	of := firstKey
+	if usable := k.usable(); len(usable) > 0 {
+		of = usable[0].kid
+	}
+	k.changing.Lock()
+	defer k.changing.Unlock()
+	_, err := k.succeed(of)
+	return k, err
 }
+
+const keySuffix = ".pem"
 
 // load reads the directory again. On an error the keys read before stay in use.
 func (k *keyring) load() error {
+	k.loading.Lock()
+	defer k.loading.Unlock()
 	entries, err := os.ReadDir(k.dir)
 	if err != nil {
 		return fmt.Errorf("%w: KeysDir: %w", ErrConfig, err)
 	}
 	var keys []signingKey
 	for _, e := range entries {
-		if e.IsDir() || !strings.HasSuffix(e.Name(), ".pem") {
+		if e.IsDir() || !strings.HasSuffix(e.Name(), keySuffix) {
 			continue
 		}
 		key, err := readKey(filepath.Join(k.dir, e.Name()))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // removed meanwhile
+		}
+		if err == nil {
+			key.retired, err = readRetired(k.path(key.kid, retiredSuffix))
+		}
 		if err != nil {
 			return fmt.Errorf("%w: %s: %w", ErrKey, filepath.Join(k.dir, e.Name()), err)
 		}
@@ -120,7 +143,7 @@ func (k *keyring) signer() (signingKey, error) {
 	var best *signingKey
 	for n := range k.keys {
 		s := &k.keys[n]
-		if k.revoked[s.kid] {
+		if k.revoked[s.kid] || !s.retired.IsZero() {
 			continue
 		}
 		best = s
@@ -171,7 +194,7 @@ func (k *keyring) jwks() []byte {
 	return k.set
 }
 
-// revoke takes a key out of use for good; if it was the last, a new one is created.
+// revoke takes a key out of use for good; if no other may sign, a new one is made, and signs at once.
 func (k *keyring) revoke(kid string) error {
 	k.mu.Lock()
 	known := k.revoked[kid]
@@ -181,30 +204,47 @@ func (k *keyring) revoke(kid string) error {
 	if err != nil || known {
 		return err
 	}
+	k.changing.Lock()
+	defer k.changing.Unlock()
+	if err := k.load(); err != nil { // another replica may have made the new one
+		return err
+	}
 	if _, err := k.signer(); err != nil {
-		return k.create()
+		_, err = k.succeed(kid)
+		return err
 	}
 	return nil
 }
 
-// create makes a new key in the directory.
-func (k *keyring) create() error {
+func (k *keyring) isRevoked(kid string) bool {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return k.revoked[kid]
+}
+
+func (k *keyring) all() []signingKey {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return slices.Clone(k.keys)
+}
+
+// make puts a new key into the directory, which is not one of its keys yet.
+func (k *keyring) make() (kid string, err error) {
 	private, err := generate(k.alg)
 	if err != nil {
-		return fmt.Errorf("generate a signing key: %w", err)
+		return "", fmt.Errorf("generate a signing key: %w", err)
 	}
-	kid, err := thumbprint(private.Public())
-	if err != nil {
-		return err
+	if kid, err = thumbprint(private.Public()); err != nil {
+		return "", err
 	}
 	der, err := x509.MarshalPKCS8PrivateKey(private)
 	if err != nil {
-		return fmt.Errorf("encode the signing key: %w", err)
+		return "", fmt.Errorf("encode the signing key: %w", err)
 	}
 	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Headers: map[string]string{
 		"Created": k.now().UTC().Format(time.RFC3339Nano)}, Bytes: der})
-	if err := writeFile(filepath.Join(k.dir, kid+".pem"), text); err != nil {
-		return fmt.Errorf("%w: KeysDir: store the signing key: %w", ErrConfig, err)
+	if err := linkFile(k.path(kid, madeSuffix), text); err != nil {
+		return "", fmt.Errorf("%w: KeysDir: store the signing key: %w", ErrConfig, err)
 	}
-	return k.load()
+	return kid, nil
 }
