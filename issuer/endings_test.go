@@ -57,24 +57,24 @@ var endings = []ending{
 		p.want("reuse", p.refresh(p.s.Refresh), 400, "invalid_grant")
 		return p.s.Sid, nil
 	}},
-	{"admin token", "serveAdminRevocation", events.Token, "admin", "admin", "test", func(p *place) (string, error) {
+	{"admin token", "order", events.Token, "admin", "admin", "test", func(p *place) (string, error) {
 		jti := claim(p.t, p.s.Access, "jti")
 		return jti, ok(p.revoke(p.admin, "token", jti))
 	}},
-	{"admin session", "serveAdminRevocation", events.Session, "admin", "admin", "test", func(p *place) (string, error) {
+	{"admin session", "order", events.Session, "admin", "admin", "test", func(p *place) (string, error) {
 		return p.s.Sid, ok(p.revoke(p.admin, "session", p.s.Sid))
 	}},
-	{"admin subject", "serveAdminRevocation", events.Subject, "admin", "admin", "test", func(p *place) (string, error) {
+	{"admin subject", "order", events.Subject, "admin", "admin", "test", func(p *place) (string, error) {
 		return p.user.Sub, ok(p.revoke(p.admin, "subject", p.user.Sub))
 	}},
-	{"admin client", "serveAdminRevocation", events.Client, "admin", "admin", "test", func(p *place) (string, error) {
+	{"admin client", "order", events.Client, "admin", "admin", "test", func(p *place) (string, error) {
 		return "quash", ok(p.revoke(p.admin, "client", "quash"))
 	}},
-	{"admin key", "serveAdminRevocation", events.Key, "admin", "admin", "test", func(p *place) (string, error) {
+	{"admin key", "order", events.Key, "admin", "admin", "test", func(p *place) (string, error) {
 		kid := issuer.KeyID(p.Issuer, p.s.Access)
 		return kid, ok(p.revoke(p.admin, "key", kid))
 	}},
-	{"admin issuer", "serveAdminRevocation", events.Issuer, "admin", "admin", "test", func(p *place) (string, error) {
+	{"admin issuer", "order", events.Issuer, "admin", "admin", "test", func(p *place) (string, error) {
 		return "", ok(p.revoke(p.admin, "issuer", ""))
 	}},
 	{"logout by cookie", "logoutByCookie", events.Session, "user", "user", "logout", func(p *place) (string, error) {
@@ -98,6 +98,31 @@ var endings = []ending{
 		p.want("login while disabled", p.tryLogin("ann", password), 403, "access_denied")
 		p.want("wrong password while disabled", p.tryLogin("ann", "wrong"), 401, "invalid_credentials")
 		return p.user.Sub, errors.Join(err, p.Enable(p.t.Context(), p.user.Sub))
+	}},
+	{"user disabled over HTTP", "alter", events.Subject, "admin", "admin", "fraud", func(p *place) (string, error) {
+		at := "/admin/users/" + p.user.Sub
+		err := ok(p.send("POST", at+"/disable", p.admin, object{"reason": "fraud"}))
+		return p.user.Sub, errors.Join(err, ok(p.send("POST", at+"/enable", p.admin, object{})))
+	}},
+	{"password over HTTP", "alter", events.Subject, "admin", "admin", "forgotten", func(p *place) (string, error) {
+		at := "/admin/users/" + p.user.Sub + "/password"
+		return p.user.Sub, ok(p.send("POST", at, p.admin, object{"reason": "forgotten", "password": password}))
+	}},
+	{"a scope taken", "alter", events.Subject, "admin", "admin", "moved", func(p *place) (string, error) {
+		at := "/admin/users/" + p.user.Sub + "/scopes"
+		if err := ok(p.send("POST", at, p.admin, object{"scopes": []string{"extra"}})); err != nil {
+			return "", err
+		}
+		p.s = p.login("ann")
+		return p.user.Sub, ok(p.send("POST", at, p.admin, object{"reason": "moved", "scopes": []string{}}))
+	}},
+	{"own password", "alter", events.Subject, "user", "user", "password changed", func(p *place) (string, error) {
+		err := ok(p.send("POST", "/password", p.s.Access, object{"current_password": password, "new_password": "another one"}))
+		return p.user.Sub, errors.Join(err, p.SetPassword(p.t.Context(), p.user.Sub, password, issuer.Cause{By: "user", Actor: p.user.Sub, Reason: "password changed"}))
+	}},
+	{"key over HTTP", "order", events.Key, "admin", "admin", "stolen", func(p *place) (string, error) {
+		kid := issuer.KeyID(p.Issuer, p.s.Access)
+		return kid, ok(p.send("POST", "/admin/keys/"+kid+"/revoke", p.admin, object{"reason": "stolen", "confirm": kid}))
 	}},
 	{"password change", "alter", events.Subject, "user", "user", "new password", func(p *place) (string, error) {
 		why := issuer.Cause{By: "user", Actor: p.user.Sub, Reason: "new password"}
