@@ -20,6 +20,12 @@ type Config struct {
 	ClientID string
 	// ClientSecret makes it a confidential client (HTTP Basic, RFC 6749 section 2.3.1). Empty: a public client.
 	ClientSecret string
+	// Machine makes it a client that acts for itself: it has no refresh token and no user, and gets each access token, the
+	// first one too, by client_credentials (RFC 6749 section 4.4). ClientSecret is then required. A client that
+	// was disabled gets ErrClient.
+	Machine bool
+	// Scope is asked for by a Machine. Empty: what the issuer gives by default.
+	Scope []string
 	// Tokens is the state to start from, as Save got it last. Zero: signed out until SetTokens.
 	Tokens Tokens
 	// Save stores the tokens of each refresh before they are used, and zero Tokens when the session is over. It is
@@ -61,6 +67,10 @@ func (c Config) checked() (Config, map[string]bool, error) {
 	switch {
 	case c.ClientID == "":
 		return c, nil, fieldError("ClientID", "is empty")
+	case c.Machine && c.ClientSecret == "":
+		return c, nil, fieldError("ClientSecret", "is empty: a Machine proves who it is")
+	case !c.Machine && len(c.Scope) > 0:
+		return c, nil, fieldError("Scope", "is set without Machine: a refresh keeps the scope of the login")
 	case c.Early < 0:
 		return c, nil, fieldError("Early", "is negative")
 	case c.Timeout < 0:

@@ -19,9 +19,15 @@ const (
 	maxRetryAfter = 1 * time.Hour // an issuer cannot silence a client for longer
 )
 
-// exchange sends one refresh (RFC 6749 section 6). A failure is always an *Error.
+// exchange sends one refresh (RFC 6749 section 6), or a Machine's request. A failure is always an *Error.
 func (c Config) exchange(ctx context.Context, old Tokens) (Tokens, error) {
 	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {old.Refresh}}
+	if c.Machine {
+		form = url.Values{"grant_type": {"client_credentials"}}
+		if len(c.Scope) > 0 {
+			form.Set("scope", strings.Join(c.Scope, " "))
+		}
+	}
 	if c.ClientSecret == "" {
 		form.Set("client_id", c.ClientID)
 	}
@@ -71,7 +77,10 @@ func (c Config) accept(body []byte, old Tokens) (Tokens, error) {
 		return Tokens{}, &Error{Kind: ErrClient, Status: http.StatusOK, Err: fmt.Errorf("token_type %.20q is not Bearer", answer.Type)}
 	}
 	tokens := Tokens{Access: answer.Access, Refresh: answer.Refresh, Scope: answer.Scope}
-	if tokens.Refresh == "" {
+	switch {
+	case c.Machine:
+		tokens.Refresh = "" // it would outlive the client's right to be served (RFC 6749 section 4.4.3)
+	case tokens.Refresh == "":
 		tokens.Refresh = old.Refresh
 	}
 	if tokens.Scope == "" {

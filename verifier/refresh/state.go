@@ -90,11 +90,11 @@ func (t *Transport) current(ctx context.Context) (state, error) {
 	s := t.now
 	t.mu.Unlock()
 	switch {
-	case s.tokens.Access == "" && s.tokens.Refresh == "":
+	case s.tokens.Access == "" && !t.renewable(s):
 		return s, &Error{Kind: ErrSignedOut}
 	case s.tokens.Access == "":
 		return t.renew(ctx, s)
-	case s.tokens.Refresh == "" || s.earlyAt.IsZero() || t.c.Now().Before(s.earlyAt):
+	case !t.renewable(s) || s.earlyAt.IsZero() || t.c.Now().Before(s.earlyAt):
 		return s, nil
 	}
 	next, err := t.renew(ctx, s)
@@ -104,12 +104,15 @@ func (t *Transport) current(ctx context.Context) (state, error) {
 	return next, err
 }
 
+// renewable reports whether there is a way to newer tokens.
+func (t *Transport) renewable(s state) bool { return t.c.Machine || s.tokens.Refresh != "" }
+
 // afterRefusal returns the tokens for the retry of a request that was refused with used.
 func (t *Transport) afterRefusal(ctx context.Context, origin string, used state) (state, error) {
 	t.mu.Lock()
 	version, marked := t.fresh[origin]
 	pointless := t.now.version == used.version &&
-		(t.now.tokens.Refresh == "" || marked && version == used.version && t.c.Now().Before(t.freshEnd))
+		(!t.renewable(t.now) || marked && version == used.version && t.c.Now().Before(t.freshEnd))
 	t.mu.Unlock()
 	if pointless {
 		return state{}, errPassOn

@@ -1,7 +1,8 @@
 // Package refresh is the client's half of revocation: an http.RoundTripper that attaches the access token, renews it
 // once when an API says that it is not good any more, and knows the difference between "renew", "you are
 // signed out" and "wait". It needs only the standard codes of RFC 6749, 6750 and 9110, so it works with
-// any issuer and any API that send them.
+// any issuer and any API that send them. A Machine, which has no refresh token, asks for a new token by
+// client_credentials in place of a refresh.
 //
 //	401 invalid_token                      one refresh, shared by all requests that wait, and one retry
 //	    refresh 200                        both tokens stored, the request sent again; whatever comes back stands
