@@ -43,6 +43,10 @@ func TestNoOpenRedirect(t *testing.T) {
 		refused("with an error "+uri, b.open(f, "redirect_uri", uri, "response_type", "token"))
 		refused("with prompt=none "+uri, b.open(f, "redirect_uri", uri, "prompt", "none"))
 	}
+	// Whatever is registered, only what is a loopback address has a free port.
+	if issuer.MayReturnTo(issuer.Client{RedirectURIs: []string{"http://127.0.0.1.evil.example/cb"}}, "http://127.0.0.1:80.evil.example/cb") {
+		t.Error("a host that begins like a loopback address has a free port")
+	}
 	for what, v := range map[string]url.Values{
 		"no client":            f.values("client_id", ""),
 		"unknown client":       f.values("client_id", "nobody"),

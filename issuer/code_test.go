@@ -202,7 +202,13 @@ func TestCodeExpires(t *testing.T) {
 	code := b.code(f, "ann")
 	c.advance(59 * time.Second)
 	r.ready()
-	r.want("in time", r.exchange(f, code), 200, "")
+	a := r.exchange(f, code)
+	r.want("in time", a, 200, "")
+	for what, token := range map[string]string{"access token": a.Access, "ID token": a.body["id_token"].(string)} {
+		if age := claimNumber(t, token, "iat") - claimNumber(t, token, "auth_time"); age < 58 {
+			t.Errorf("%s: got a login %v s ago, want about 59", what, age)
+		}
+	}
 	code = b.code(f, "ann")
 	c.advance(61 * time.Second)
 	r.ready()
@@ -332,6 +338,33 @@ func TestCodeAfterRevocation(t *testing.T) {
 	}
 }
 
+// TestCodeAfterAChange: the exchange looks at the account as it is then, even before its sessions are ended.
+func TestCodeAfterAChange(t *testing.T) {
+	r := start(t, server(t).URL(), applications)
+	u := r.user("ann", "read", "write")
+	change := func(f func(*issuer.User)) {
+		t.Helper()
+		now, err := r.Users().Get(t.Context(), u.Sub)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f(&now)
+		if _, err := r.Users().Update(t.Context(), now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := newFlow()
+	f.scope = "openid read write"
+	code := r.browser().code(f, "ann")
+	change(func(u *issuer.User) { u.Scopes = []string{"read"} })
+	if a := r.exchange(f, code); a.status != 200 || a.Scope != "openid read" || claim(t, a.Access, "scope") != "openid read" {
+		t.Errorf("a scope taken away: got %d %s, want the rest", a.status, a.raw)
+	}
+	code = r.browser().code(f, "ann")
+	change(func(u *issuer.User) { u.Disabled = true })
+	r.want("disabled, nothing revoked yet", r.exchange(f, code), 400, "invalid_grant")
+}
+
 // TestCodeRacesWithRevocation: the revocation comes after the session is stored and before anybody has heard of it.
 func TestCodeRacesWithRevocation(t *testing.T) {
 	r := start(t, server(t).URL(), applications)
@@ -348,6 +381,35 @@ func TestCodeRacesWithRevocation(t *testing.T) {
 	})
 	r.want("exchange", r.exchange(f, code), 400, "invalid_grant")
 	r.want("again", r.exchange(f, code), 400, "invalid_grant")
+}
+
+// TestCodeAnswerLost: the session was stored and nobody told. The client cannot know; trying again ends what nobody holds.
+func TestCodeAnswerLost(t *testing.T) {
+	r := start(t, server(t).URL(), applications)
+	u := r.user("ann", "read")
+	f := newFlow()
+	code := r.browser().code(f, "ann")
+	issuer.SetFault(r.Issuer, func(step string) error {
+		if step == "session" {
+			return issuer.ErrUnavailable
+		}
+		return nil
+	})
+	r.want("exchange", r.exchange(f, code), 503, "temporarily_unavailable")
+	issuer.SetFault(r.Issuer, nil)
+	r.want("again", r.exchange(f, code), 400, "invalid_grant")
+	admin := r.user("root", issuer.ScopeAdmin)
+	if got := r.with("GET", "/admin/sessions?sub="+u.Sub, r.login(admin.Name).Access); got.status != 200 || strings.Contains(got.raw, `"sid"`) {
+		t.Errorf("got %d %s, want no living session", got.status, got.raw)
+	}
+	r.want("from the beginning", r.exchange(f, r.browser().code(f, "ann")), 200, "")
+}
+
+// TestChallenge is the example of RFC 7636 appendix B.
+func TestChallenge(t *testing.T) {
+	if !issuer.ChallengeOf("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM") {
+		t.Error("the verifier of appendix B does not make its challenge")
+	}
 }
 
 func TestCodeRecordHoldsNoSecret(t *testing.T) {

@@ -25,4 +25,12 @@
 // race is decided, and sparing a tight race would let a thief who is quick enough stay unnoticed. Clients that cannot
 // keep to one refresh at a time, or that lose answers, set Config.ReuseGrace: within it, counted from the
 // rotation and never extended, the previous token gives the same successor again.
+//
+// # Codes
+//
+// Applications that must not see passwords use the authorization-code flow with PKCE (RFC 6749 §4.1, RFC 7636, RFC 9700). The
+// issuer's page asks for the password at every authorization: there is no browser session beside the sessions, so nothing
+// makes new tokens after a revocation. The login form is stateless: the request travels in it, sealed and bound to a cookie. A
+// session begins when its code is exchanged, in one atomic write with "the code is used", and is as old as the password; a
+// second use of the code ends it.
 package issuer

@@ -110,9 +110,6 @@ func ParseLogin(body []byte) (name, password, client string, err error) {
 
 var (
 	ParseForm         = parseForm
-	AccessHash        = accessHash
-	CodeKey           = codeKey
-	TicketKey         = ticketKey
 	ParseAdmin        = parseAdmin
 	ParseClients      = parseClients
 	ParseRefreshToken = parseRefreshToken
