@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/argon2"
+
 	"github.com/quash-auth/quash/issuer"
 )
 
@@ -37,7 +39,7 @@ func BenchmarkIssue(b *testing.B) {
 		return err
 	}
 	b.Run("function", func(b *testing.B) {
-		versus(b, "raw", "issue", bare, func() error {
+		versus(b, 16, "raw", "issue", bare, func() error {
 			_, err := issuer.IssueForClient(b.Context(), r.Issuer, "job")
 			return err
 		})
@@ -52,7 +54,7 @@ func BenchmarkIssue(b *testing.B) {
 		}))
 		defer plain.Close()
 		form := url.Values{"grant_type": {credentials}, "client_id": {"job"}, "client_secret": {"secret of job"}}.Encode()
-		versus(b, "handler", "issue", func() error { return post(plain.URL, form) }, func() error { return post(r.url+"/token", form) })
+		versus(b, 16, "handler", "issue", func() error { return post(plain.URL, form) }, func() error { return post(r.url+"/token", form) })
 	})
 }
 
@@ -68,7 +70,24 @@ func BenchmarkIntrospect(b *testing.B) {
 	}))
 	defer plain.Close()
 	form := url.Values{"token": {s.Access}, "client_id": {"web"}, "client_secret": {"secret of web"}}.Encode()
-	versus(b, "handler", "introspect", func() error { return post(plain.URL, form) }, func() error { return post(r.url+"/introspect", form) })
+	versus(b, 16, "handler", "introspect", func() error { return post(plain.URL, form) }, func() error { return post(r.url+"/introspect", form) })
+}
+
+// BenchmarkLogin compares POST /login at the default cost of a password with the bare Argon2id of that cost.
+func BenchmarkLogin(b *testing.B) {
+	cost := issuer.Argon2Default()
+	r := start(b, server(b).URL(), func(c *issuer.Config) { c.Argon2 = cost })
+	r.user("ann")
+	salt := make([]byte, 16)
+	versus(b, 1, "argon2id", "login", func() error {
+		argon2.IDKey([]byte(password), salt, cost.Time, cost.Memory, cost.Threads, 32)
+		return nil
+	}, func() error {
+		if a := r.tryLogin("ann", password); a.status != 200 {
+			return fmt.Errorf("got %d", a.status)
+		}
+		return nil
+	})
 }
 
 func post(to, form string) error {
@@ -86,10 +105,9 @@ func post(to, form string) error {
 	return nil
 }
 
-// versus times two functions in turn, so that both see the same machine, and reports the medians and how many of the first
+// versus times batches of two functions in turn, so that both see the same machine, and reports the medians and how many of the first
 // one's rate the second one reaches.
-func versus(b *testing.B, one, other string, f, g func() error) {
-	const batch = 16
+func versus(b *testing.B, batch int, one, other string, f, g func() error) {
 	var fs, gs []float64
 	timed := func(f func() error) float64 {
 		at := time.Now()
@@ -98,7 +116,7 @@ func versus(b *testing.B, one, other string, f, g func() error) {
 				b.Fatal(err)
 			}
 		}
-		return float64(time.Since(at).Nanoseconds()) / batch
+		return float64(time.Since(at).Nanoseconds()) / float64(batch)
 	}
 	for b.Loop() {
 		fs, gs = append(fs, timed(f)), append(gs, timed(g))

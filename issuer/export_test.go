@@ -139,6 +139,39 @@ func EncodeClaims(c AccessClaims) (own, standard []byte, err error) {
 // AccessClaims are the claims of an access token.
 type AccessClaims = accessClaims
 
+// MakeSessions stores n sessions of a user as n logins would, without their cost, and returns their refresh tokens.
+func MakeSessions(ctx context.Context, i *Issuer, sub, client string, n int) ([]string, error) {
+	m, err := i.marks(ctx, sub, client)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]string, n)
+	for k := range out {
+		s, secret := newSession(i.cfg.Now(), i.cfg.RefreshIdle, i.cfg.RefreshAbsolute)
+		s.Sub, s.Client, s.Gen = sub, client, m.subject.Gen
+		if err := i.createSession(ctx, s); err != nil {
+			return nil, err
+		}
+		out[k] = s.refreshToken(secret)
+	}
+	return out, nil
+}
+
+// Writes counts what was ever written into the bucket.
+func Writes(ctx context.Context, i *Issuer) (uint64, error) {
+	info, err := i.store.stream.Info(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return info.State.LastSeq, nil
+}
+
+// Argon2Default is the cost of a password if nothing else is configured.
+func Argon2Default() Argon2 {
+	a, _ := Argon2{}.complete()
+	return a
+}
+
 // IssueForClient is a client credentials grant without HTTP.
 func IssueForClient(ctx context.Context, i *Issuer, id string) (string, error) {
 	c, _ := i.client(id)
@@ -187,6 +220,7 @@ var (
 	NameKey    = nameKey
 	PointerKey = pointerKey
 	CursorKey  = cursorKey
+	ClientKey  = clientKey
 	PeersKey   = peersKey
 )
 
@@ -245,6 +279,12 @@ func Recode(key string, value []byte) ([]byte, error) {
 		}
 		w, err := c.write()
 		return w.value, err
+	case 'k':
+		c, err := decodeClient(r)
+		if err != nil {
+			return nil, err
+		}
+		return encodeRecord(kindClient, key, c)
 	case 'f':
 		secret, err := decodeForm(r)
 		if err != nil {

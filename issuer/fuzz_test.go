@@ -105,3 +105,24 @@ func FuzzOnce(f *testing.F) {
 		}
 	})
 }
+
+func FuzzClients(f *testing.F) {
+	for _, s := range []string{`{"clients":[{"client_id":"a","public":true,"scope":"x y","audience":["b"],"redirect_uris":["https://x.example/cb"]}]}`,
+		`{"clients":[{"client_id":"a","client_secret_hash":"sha256$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA","grant_types":["client_credentials"]}]}`,
+		`{"clients":[]}`, `{"clients":null}`, `[]`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		clients, err := issuer.ParseClients(text)
+		if err != nil {
+			return
+		}
+		seen := map[string]bool{}
+		for _, c := range clients {
+			if issuer.ClientProblem(c) != "" || seen[c.ID] || c.Public == (c.SecretHash != "") {
+				t.Errorf("%q: accepted %+v", text, c)
+			}
+			seen[c.ID] = true
+		}
+	})
+}
