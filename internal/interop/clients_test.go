@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"golang.org/x/oauth2"
 )
 
 // clientScripts are other people's OAuth clients. All take the same orders.
@@ -281,27 +283,52 @@ func TestM7_StrangersWaitForTheBus(t *testing.T) {
 }
 
 // TestS1_StrangersDiscover: both documents, read by clients that check them, are one.
+// With a path in the issuer's name OpenID Connect appends the well-known part and
+// RFC 8414 puts it before the path.
 func TestS1_StrangersDiscover(t *testing.T) {
 	t.Parallel()
-	w := newWorldWithClients(t)
-	eachClient(t, func(t *testing.T, command func(testing.TB) (string, []string)) {
-		r := newClient(t, w, command, phone).does("discover", nil)
-		oidc, err := json.Marshal(r.Metadata)
-		if err != nil {
-			t.Fatal(err)
+	for _, path := range []string{"", "/auth/eu"} {
+		t.Run("path "+path, func(t *testing.T) {
+			t.Parallel()
+			address := freeAddress(t)
+			registry, secrets := newRegistry(t)
+			w := newWorld(t, "ES256", "--clients", registry, "--listen", address, "--issuer", "http://"+address+path)
+			w.secrets = secrets
+			eachClient(t, func(t *testing.T, command func(testing.TB) (string, []string)) {
+				c := newClient(t, w, command, shop)
+				checkMetadata(t, w, c.does("discover", nil))
+				s := w.loginTo(shop)
+				c.does("refresh", token(s.Refresh))
+			})
+			t.Run("go-oidc", func(t *testing.T) {
+				p := newRelyingParty(t, w, shop)
+				code, secret := p.code(t, w, "a nonce")
+				if _, err := p.Exchange(t.Context(), code, oauth2.VerifierOption(secret)); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+func checkMetadata(t testing.TB, w *world, r reply) {
+	t.Helper()
+	oidc, err := json.Marshal(r.Metadata)
+	if err != nil {
+		t.Fatal(err)
+	}
+	oauth, err := json.Marshal(r.OAuth)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(oidc) != string(oauth) {
+		t.Errorf("the documents differ:\n%s\n%s", oidc, oauth)
+	}
+	for member, path := range map[string]string{"issuer": "", "token_endpoint": "/token", "revocation_endpoint": "/revoke",
+		"authorization_endpoint": "/authorize", "introspection_endpoint": "/introspect", "userinfo_endpoint": "/userinfo",
+		"jwks_uri": "/.well-known/jwks.json"} {
+		if r.Metadata[member] != w.issuer+path {
+			t.Errorf("%s: got %v, want %s", member, r.Metadata[member], w.issuer+path)
 		}
-		oauth, err := json.Marshal(r.OAuth)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if string(oidc) != string(oauth) {
-			t.Errorf("the documents differ:\n%s\n%s", oidc, oauth)
-		}
-		for member, path := range map[string]string{"issuer": "", "token_endpoint": "/token", "revocation_endpoint": "/revoke",
-			"authorization_endpoint": "/authorize", "introspection_endpoint": "/introspect", "userinfo_endpoint": "/userinfo", "jwks_uri": "/.well-known/jwks.json"} {
-			if r.Metadata[member] != w.issuer+path {
-				t.Errorf("%s: got %v, want %s", member, r.Metadata[member], w.issuer+path)
-			}
-		}
-	})
+	}
 }

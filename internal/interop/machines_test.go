@@ -27,6 +27,8 @@ func TestXOAuth2ClientCredentials(t *testing.T) {
 				t.Errorf("got scope %v, refresh token %q, expiry %v", scope, got.RefreshToken, got.Expiry)
 			}
 			api.accept("its token", got.AccessToken)
+			p := newProbes(t, "ES256", got.AccessToken)
+			p.check(t, script{name: "oauth4webapi", command: node("verify_oauth4webapi.mjs")}.judge(t, w, "ES256", p))
 			if code, body := postForm(t, w.issuer+"/revoke", job.ID, w.secrets[job.ID], url.Values{"token": {got.AccessToken}}); code != http.StatusOK {
 				t.Errorf("revoke: %d %s", code, body)
 			}

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -110,4 +112,20 @@ func (p *process) ready(t testing.TB, url string) {
 		_ = res.Body.Close()
 		return res.StatusCode == http.StatusOK
 	})
+}
+
+// freeAddress is below the range from which the kernel takes ports for outgoing
+// connections, so that nothing grabs it meanwhile.
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	for range 1000 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000)))
+		if err != nil {
+			continue
+		}
+		_ = l.Close()
+		return l.Addr().String()
+	}
+	t.Fatal("no free port")
+	return ""
 }

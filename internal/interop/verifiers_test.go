@@ -2,6 +2,8 @@ package interop
 
 import (
 	"context"
+	"crypto"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"testing"
@@ -134,6 +136,20 @@ func TestStrangersVerifyOurTokens(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, alg)
 			p := newProbes(t, alg, w.login().Access)
+			t.Run("jwx's thumbprint is our kid", func(t *testing.T) {
+				set, err := jwk.Parse(w.get(w.jwks()))
+				if err != nil {
+					t.Fatal(err)
+				}
+				key, ok := set.LookupKeyID(p.kid)
+				if !ok {
+					t.Fatalf("the key set has no %s", p.kid)
+				}
+				sum, err := key.Thumbprint(crypto.SHA256)
+				if got := base64.RawURLEncoding.EncodeToString(sum); err != nil || got != p.kid {
+					t.Errorf("got %s %v, but the kid is %s", got, err, p.kid)
+				}
+			})
 			for name, open := range goVerifiers {
 				t.Run(name, func(t *testing.T) {
 					ctx, cancel := context.WithCancel(t.Context())

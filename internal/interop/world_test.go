@@ -44,7 +44,11 @@ func newWorld(t testing.TB, alg string, more ...string) *world {
 	if w.issuer, err = p.waitFor(`issuer: \S+ for (\S+)`); err != nil {
 		t.Fatal(err)
 	}
-	p.ready(t, w.issuer+"/readyz")
+	at, err := url.Parse(w.issuer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.ready(t, "http://"+at.Host+"/readyz")
 	return w
 }
 

@@ -2,6 +2,7 @@
 import json
 import sys
 import traceback
+from urllib.parse import urlsplit
 
 import requests
 from authlib.integrations.base_client.errors import OAuthError
@@ -29,7 +30,8 @@ def document(response):
 
 
 def discover(args):
-    other = requests.get(config["issuer"] + "/.well-known/oauth-authorization-server", timeout=10).json()
+    at = urlsplit(config["issuer"])
+    other = requests.get(f"{at.scheme}://{at.netloc}/.well-known/oauth-authorization-server{at.path}", timeout=10).json()
     return {"metadata": metadata, "metadata_oauth": other}
 
 
