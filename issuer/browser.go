@@ -160,6 +160,13 @@ func boolean(form map[string]string, name string) (bool, error) {
 	return false, badRequest(name + ": must be true or false")
 }
 
+// forget takes the cookies away from a browser that ends more than one session by them.
+func (i *Issuer) forget(w http.ResponseWriter, r *http.Request) {
+	if i.cfg.Cookies != nil && len(r.Header["Authorization"]) == 0 {
+		i.cfg.Cookies.clear(w)
+	}
+}
+
 // logoutByCookie ends what the browser has, and takes its cookies away, dead ones as well.
 func (i *Issuer) logoutByCookie(w http.ResponseWriter, r *http.Request, p presented) error {
 	sids, err := i.possessed(r.Context(), p)

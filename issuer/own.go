@@ -70,9 +70,7 @@ func (i *Issuer) serveLogoutAll(w http.ResponseWriter, r *http.Request) error {
 		return &fault{status: http.StatusForbidden, code: "access_denied",
 			description: "this client may end its own sessions only: DELETE /sessions/ and the sid"}
 	}
-	if i.cfg.Cookies != nil && len(r.Header["Authorization"]) == 0 {
-		i.cfg.Cookies.clear(w)
-	}
+	i.forget(w, r)
 	if err = i.end(w, r, byUser(c, events.Subject, c.Subject, "logout of all sessions")); err != nil {
 		w.Header().Del("Set-Cookie") // nothing is over
 	}

@@ -52,6 +52,7 @@ func (i *Issuer) servePassword(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	i.log.Info("password changed by its user", "sub", u.Sub)
+	i.forget(w, r)
 	i.revokedAnswer(w, ack, "")
 	return nil
 }

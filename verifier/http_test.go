@@ -149,6 +149,32 @@ func TestCORS(t *testing.T) {
 	}
 }
 
+// TestCookieFromPermittedOrigin: a page of a sibling or another host, if it is on the list.
+func TestCookieFromPermittedOrigin(t *testing.T) {
+	iss := verifiertest.New(t)
+	h := guarded(iss.Verifier(), verifier.HTTPConfig{Cookie: "at", Origins: []string{"https://app.test", "http://localhost:3000"}})
+	cookie := "at=" + iss.Mint()
+	for _, tt := range []struct {
+		headers []string
+		want    int
+	}{
+		{[]string{"Sec-Fetch-Site", "same-site", "Origin", "https://app.test"}, 200},
+		{[]string{"Sec-Fetch-Site", "cross-site", "Origin", "http://localhost:3000"}, 200},
+		{[]string{"Origin", "https://app.test"}, 200},
+		{[]string{"Sec-Fetch-Site", "same-origin"}, 200},
+		{[]string{"Sec-Fetch-Site", "same-site", "Origin", "https://blog.test"}, 403},
+		{[]string{"Sec-Fetch-Site", "same-site"}, 403},
+		{[]string{"Origin", "http://app.test"}, 403},
+		{[]string{"Origin", "https://app.test.evil.test"}, 403},
+		{[]string{"Origin", "https://app.test", "Origin", "https://evil.test"}, 403},
+		{[]string{"Sec-Fetch-Site", "same-site", "Sec-Fetch-Site", "cross-site", "Origin", "https://app.test"}, 403},
+	} {
+		if w := ask(h, "POST", append([]string{"Cookie", cookie}, tt.headers...)...); w.Code != tt.want {
+			t.Errorf("%q: got %d, want %d", tt.headers, w.Code, tt.want)
+		}
+	}
+}
+
 func TestCookieNeedsSameOrigin(t *testing.T) {
 	iss := verifiertest.New(t)
 	h := guarded(iss.Verifier(), verifier.HTTPConfig{Cookie: "at"})
@@ -213,6 +239,12 @@ func TestPeerBug25_BrokenConfigLetsNothingThrough(t *testing.T) {
 		{"Scope", verifier.HTTPConfig{Scope: []string{`a"`}}},
 		{"Cookie", verifier.HTTPConfig{Cookie: "a b"}},
 		{"Cookie", verifier.HTTPConfig{Cookie: "a;"}},
+		{"Origins", verifier.HTTPConfig{Origins: []string{"https://a.test"}}},
+		{"Origins", verifier.HTTPConfig{Cookie: "a", Origins: []string{"https://a.test/"}}},
+		{"Origins", verifier.HTTPConfig{Cookie: "a", Origins: []string{"http://a.test"}}},
+		{"Origins", verifier.HTTPConfig{Cookie: "a", Origins: []string{"https://A.test"}}},
+		{"Origins", verifier.HTTPConfig{Cookie: "a", Origins: []string{"null"}}},
+		{"Origins", verifier.HTTPConfig{Cookie: "a", Origins: []string{"*"}}},
 		{"MaxStaleness", verifier.HTTPConfig{MaxStaleness: -1}},
 		{"OnStale", verifier.HTTPConfig{OnStale: verifier.Allow}},
 		{"OnStale", verifier.HTTPConfig{MaxStaleness: 1, OnStale: 7}},

@@ -35,6 +35,8 @@ type apiCmd struct {
 	Snapshot      string        `placeholder:"FILE" help:"Keep what is revoked in this file, so that a restarted node can serve while NATS is away, within --max-staleness of the file. One file per node, readable and writable by it alone."`
 	Scope         []string      `placeholder:"NAME" help:"Scope that a token must have, every one of them, or it is refused with 403 (default: none)."`
 	Resource      string        `name:"resource-metadata" placeholder:"URL" help:"Where this API's metadata of RFC 9728 are, named to whoever calls without a token (default: not named)."`
+	Cookie        string        `placeholder:"NAME" help:"Name of a cookie that may carry the token in place of the Authorization header (default: no cookie)."`
+	CookieOrigin  []string      `placeholder:"URL" help:"Origin of pages that may change something by cookie, beside this API's own."`
 	Node          string        `placeholder:"NAME" help:"Name in quash status (default: host name and process number)."`
 	Drain         time.Duration `default:"0s" help:"How long to answer 'not ready' before stopping (${default})."`
 
@@ -118,7 +120,7 @@ func (c *apiCmd) config() (verifier.Config, error) {
 
 // protection is how the node's handler is protected.
 func (c *apiCmd) protection() verifier.HTTPConfig {
-	return verifier.HTTPConfig{Scope: c.Scope, ResourceMetadata: c.Resource}
+	return verifier.HTTPConfig{Scope: c.Scope, ResourceMetadata: c.Resource, Cookie: c.Cookie, Origins: c.CookieOrigin}
 }
 
 // keySetAlgorithms are those whose keys a JWK Set can publish. HS256 and its like

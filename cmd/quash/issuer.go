@@ -34,6 +34,7 @@ type issuerCmd struct {
 	loginFlags   `embed:""`
 	limitFlags   `embed:""`
 	clientsFlags `embed:""`
+	cookieFlags  `embed:""`
 	natsFlags    `embed:""`
 	recordsFlags `embed:""`
 	logFlags     `embed:""`
@@ -91,7 +92,7 @@ func (c *issuerCmd) check() error {
 	case c.KeysDir == "":
 		return usagef("--keys-dir", "is empty: name a directory")
 	}
-	if err := errors.Join(c.loginFlags.check(), c.limitFlags.check()); err != nil {
+	if err := errors.Join(c.loginFlags.check(), c.limitFlags.check(), c.cookieFlags.check()); err != nil {
 		return err
 	}
 	if err := checkReplicas(c.Replicas); err != nil {
@@ -151,6 +152,7 @@ func (c *issuerCmd) Run(p *program) error {
 	c.loginFlags.apply(&cfg)
 	c.limitFlags.apply(&cfg)
 	c.clientsFlags.apply(&cfg)
+	c.cookieFlags.apply(&cfg)
 	role, err := newIssuerRole(conn, cfg, users, log)
 	if err != nil {
 		closeAll(listener)

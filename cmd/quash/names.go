@@ -38,6 +38,8 @@ var fieldNames = map[string]string{
 	"verifier.Node":             "--node",
 	"verifier.Scope":            "--scope",
 	"ResourceMetadata":          "--resource-metadata",
+	"verifier.Cookie":           "--cookie",
+	"Origins":                   "--cookie-origin",
 	"MaxEntries or DetailBytes": "--max-entries",
 
 	// issuer.Config
@@ -60,6 +62,10 @@ var fieldNames = map[string]string{
 	"AddressEvery":     "--address-every",
 	"Replicas":         "--replicas",
 	"ClientsFile":      "--clients",
+	"Cookies":          "--cookies",
+	"issuer.Access":    "--cookie",
+	"issuer.Domain":    "--cookie-domain",
+	"SameSite":         "--cookie-same-site",
 	"issuer.AllowHTTP": "--insecure-http-issuer",
 	"issuer.Issuer":    "--issuer",
 	"issuer.Audience":  "--audience",

@@ -29,6 +29,7 @@ type upCmd struct {
 	loginFlags   `embed:""`
 	limitFlags   `embed:""`
 	clientsFlags `embed:""`
+	cookieFlags  `embed:""`
 	LogLevel     string `default:"warn" enum:"debug,info,warn,error" help:"What to log on standard error: ${enum} (${default})."`
 }
 
@@ -86,7 +87,7 @@ func (c *upCmd) build(log *slog.Logger, stderr io.Writer) (_ *stack, err error) 
 		}
 		user = &credential{name, password}
 	}
-	if err := errors.Join(checkStaleness(c.MaxStaleness), c.loginFlags.check(), c.limitFlags.check()); err != nil {
+	if err := errors.Join(checkStaleness(c.MaxStaleness), c.loginFlags.check(), c.limitFlags.check(), c.cookieFlags.check()); err != nil {
 		return nil, err
 	}
 	s := &stack{}
@@ -120,7 +121,7 @@ func (c *upCmd) build(log *slog.Logger, stderr io.Writer) (_ *stack, err error) 
 		if err != nil {
 			return nil, err
 		}
-		node, err := newAPINode(conn, localNodeConfig(s.issuerURL(), fmt.Sprintf("api-%d", i+1), c.MaxStaleness), verifier.HTTPConfig{}, log)
+		node, err := newAPINode(conn, localNodeConfig(s.issuerURL(), fmt.Sprintf("api-%d", i+1), c.MaxStaleness), c.cookieFlags.protection(), log)
 		if err != nil {
 			return nil, err
 		}
@@ -148,6 +149,7 @@ func (s *stack) openIssuer(c *upCmd, log *slog.Logger, stderr io.Writer) error {
 	c.loginFlags.apply(&cfg)
 	c.limitFlags.apply(&cfg)
 	c.clientsFlags.apply(&cfg)
+	c.cookieFlags.apply(&cfg)
 	if cfg.ClientsFile != "" {
 		cfg.Clients = []issuer.Client{{ID: demoClientID, Public: true}} // the guide's commands use it
 	}

@@ -56,6 +56,11 @@ func (w *world) do(req *http.Request) reply {
 		return reply{err: err}
 	}
 	defer resp.Body.Close()
+	return w.read(resp)
+}
+
+// read takes an answer and remembers what is secret in it.
+func (w *world) read(resp *http.Response) reply {
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return reply{err: err}

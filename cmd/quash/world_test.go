@@ -72,6 +72,7 @@ type worldConfig struct {
 	nodes    [][]string
 	users    []string
 	natsURL  string
+	address  string
 }
 
 type worldOption func(*worldConfig)
@@ -104,6 +105,9 @@ func withUser(names ...string) worldOption {
 // withNATS uses the test's own server instead of a new one, for example one that
 // can be killed.
 func withNATS(url string) worldOption { return func(c *worldConfig) { c.natsURL = url } }
+
+// withAddress makes the first replica listen there: for a proxy that must know it before.
+func withAddress(a string) worldOption { return func(c *worldConfig) { c.address = a } }
 
 const worldAdmin = "admin"
 
@@ -189,6 +193,9 @@ func (w *world) apart(c worldConfig) {
 	addresses := make([]string, c.replicas)
 	for i := range addresses {
 		addresses[i] = w.address()
+	}
+	if c.address != "" {
+		addresses[0] = c.address
 	}
 	common := []string{"--nats", w.nats, "--log-level", "debug"}
 	iss := "http://" + addresses[0]

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+// TestM4_RevokeAllThenLoginInTheSameSecond: revoke-all and login, a thousand times, most of them within one second of the clock:
+// at the API the old token is refused and the new one accepted, never the reverse.
+func TestM4_RevokeAllThenLoginInTheSameSecond(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withIssuer("--password-memory", "64", "--password-passes", "1", "--revoke-burst", "100000"))
+	const rounds = 1000
+	admin, old := w.admin(), w.login("ann")
+	body := `{"scope":"subject","key":"` + claimOf(t, old.Access, "sub") + `","reason":"test"}`
+	sameSecond := 0
+	for n := range rounds {
+		if r := w.json("POST", "/admin/revocations", admin, body); r.status != 200 {
+			t.Fatalf("round %d: revoke-all: %s", n, r)
+		}
+		fresh := w.login("ann")
+		if r := w.call(0, fresh.Access); r.status != 200 {
+			t.Fatalf("round %d: the new token: %s, want 200", n, r)
+		}
+		w.wants(0, old.Access, 401)
+		if r := w.call(0, fresh.Access); r.status != 200 {
+			t.Fatalf("round %d: the new token once the old one is refused: %s, want 200", n, r)
+		}
+		if issuedAt(t, old.Access) == issuedAt(t, fresh.Access) {
+			sameSecond++
+		}
+		if n%100 == 0 {
+			w.out("the old refresh token", w.tryRefresh(old.Refresh))
+			fresh = w.refresh(fresh)
+		}
+		old = fresh
+	}
+	if sameSecond < rounds/2 {
+		t.Errorf("both logins fell into one second in %d of %d rounds: too few to prove anything", sameSecond, rounds)
+	}
+	t.Logf("%d of %d rounds had both logins in the same second", sameSecond, rounds)
+}
+
+// issuedAt of a token, which is not verified.
+func issuedAt(t *testing.T, token string) int64 {
+	t.Helper()
+	parts := strings.Split(token, ".")
+	text, err := base64.RawURLEncoding.DecodeString(parts[min(1, len(parts)-1)])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var claims struct {
+		Issued int64 `json:"iat"`
+	}
+	if err := json.Unmarshal(text, &claims); err != nil || claims.Issued == 0 {
+		t.Fatalf("no iat: %v", err)
+	}
+	return claims.Issued
+}
