@@ -66,7 +66,8 @@ type Config struct {
 	// holds token, session and subject identifiers. Empty: none; a restarted node is not ready until the broker answers.
 	Snapshot string
 
-	// Logger receives what an operator should know, never a token. Nil: nothing is logged.
+	// Logger receives what an operator should know, never a token. Nil: nothing is logged. At level debug each statement
+	// that comes into force, with its id, sequence and txn.
 	Logger *slog.Logger
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time

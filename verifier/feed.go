@@ -3,6 +3,7 @@ package verifier
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/quash-auth/quash/cache"
@@ -25,7 +26,7 @@ type Feed interface {
 }
 
 // apply puts a batch of the feed into force. The feed never calls it twice at once.
-func (v *Verifier) apply(_ context.Context, batch []events.Event) error {
+func (v *Verifier) apply(ctx context.Context, batch []events.Event) error {
 	v.batch = v.batch[:0]
 	for i := range batch {
 		if s, ok := statement(&batch[i]); ok {
@@ -47,6 +48,12 @@ func (v *Verifier) apply(_ context.Context, batch []events.Event) error {
 	if errors.Is(err, cache.ErrInvalid) && !full {
 		v.unusable.Add(1) // to read it again would not help
 		return nil
+	}
+	if err == nil && v.log.Enabled(ctx, slog.LevelDebug) {
+		for i := range batch { // for whoever follows a case by its txn; whom it concerns is in the audit trail only
+			r := &batch[i].Revocation
+			v.log.Debug("verifier: revocation in force", "id", r.ID, "sequence", batch[i].Sequence, "scope", r.Scope.String(), "txn", r.Txn)
+		}
 	}
 	return err
 }
