@@ -2,13 +2,8 @@ package interop
 
 import (
 	"context"
-	"crypto"
-	"crypto/x509"
-	"encoding/base64"
-	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -30,7 +25,7 @@ import (
 const (
 	// keyDelay stands for the 20 minutes of a real issuer, and learn for what its
 	// verifiers are set to: they look at the key set more often than that.
-	keyDelay = 4 * time.Second
+	keyDelay = 6 * time.Second
 	learn    = time.Second
 )
 
@@ -41,7 +36,7 @@ func TestM17_StrangersFollowARotation(t *testing.T) {
 	w, tokens := newLibraryIssuer(t, func(c *issuer.Config) { c.KeyDelay = keyDelay })
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	_, first := tokens()
+	old, first := tokens()
 
 	load := &load{t: t, strangers: map[string]*stranger{}}
 	for name, verify := range followers(t, ctx, w) {
@@ -57,13 +52,14 @@ func TestM17_StrangersFollowARotation(t *testing.T) {
 	rotated := ""
 	for n := 0; n < 300 || rotated == "" || load.least(rotated) < 50; n++ {
 		if n == 100 {
-			dropKey(t, w.keysDir)
+			rotate(t, w)
 		}
 		raw, kid := tokens()
 		if kid != first {
 			rotated = kid
 		}
 		load.judge(ctx, raw, kid)
+		load.judge(ctx, old, first) // what the old key signed lives on
 		control.judge(ctx, raw, kid)
 		if n > 100_000 {
 			t.Fatal("the new key never signed")
@@ -217,7 +213,7 @@ func TestM17_TheDefaultDelayIsEnough(t *testing.T) {
 		c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 	})
 	_, first := tokens()
-	dropKey(t, w.keysDir)
+	rotate(t, w)
 	until(t, "both keys are published", func() bool {
 		var set jose.JSONWebKeySet
 		if err := getJSON(t.Context(), w.jwks(), &set); err != nil {
@@ -289,24 +285,9 @@ func newLibraryIssuer(t testing.TB, change func(*issuer.Config)) (*world, func()
 	}
 }
 
-// dropKey puts a new key where the issuer's replicas look for keys.
-func dropKey(t testing.TB, dir string) {
+func rotate(t testing.TB, w *world) {
 	t.Helper()
-	key := newKey(t, "ES256")
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sum, err := (&jose.JSONWebKey{Key: key.Public()}).Thumbprint(crypto.SHA256)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Headers: map[string]string{"Created": time.Now().UTC().Format(time.RFC3339Nano)}, Bytes: der})
-	fresh := filepath.Join(dir, "fresh")
-	if err := os.WriteFile(fresh, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(fresh, filepath.Join(dir, base64.RawURLEncoding.EncodeToString(sum)+".pem")); err != nil {
+	if _, err := w.library.RotateKey(); err != nil {
 		t.Fatal(err)
 	}
 }
