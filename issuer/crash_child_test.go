@@ -142,7 +142,7 @@ func runCrashChild(config string) error {
 	defer cancel()
 	i, err := issuer.New(ctx, issuer.Config{
 		Issuer: iss, Audience: []string{"https://api.example"}, KeysDir: c.KeysDir, EnsureStream: true, Conn: nc, Node: "child",
-		Argon2: issuer.Argon2{Memory: 64, Time: 1}, Timeout: time.Second, BeaconInterval: 400 * time.Millisecond,
+		Argon2: issuer.Argon2{Memory: 64, Time: 1}, Timeout: time.Second, WideBurst: 1000, LoginBurst: 1000, BeaconInterval: 400 * time.Millisecond,
 		RepairInterval: 2 * time.Second, // a machine may be too busy for the repair at the start
 	})
 	if err != nil {

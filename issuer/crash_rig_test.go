@@ -136,14 +136,18 @@ func (c *crashRun) statement(scope events.Scope, key string) bool {
 // look uses the refresh token: afterwards c.s has the next.
 func (c *crashRun) look(scope events.Scope, key string) state {
 	c.t.Helper()
-	now := state{access: issuer.Verify(c.Issuer, c.s.Access) == nil}
+	access := c.s.Access
+	now := state{access: issuer.Verify(c.Issuer, access) == nil}
 	a := c.refresh(c.s.Refresh)
 	if now.refresh = a.status == 200; now.refresh {
 		c.s = a
 	} else {
 		c.want("a refresh", a, 400, "invalid_grant")
 	}
-	now.statement = c.statement(scope, key)
+	if now.statement = c.statement(scope, key); now.statement && now.access { // it is on its way to us
+		until(c.t, "the statement arrives", func() bool { return issuer.Verify(c.Issuer, access) != nil })
+		now.access = false
+	}
 	return now
 }
 

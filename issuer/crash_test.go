@@ -1,6 +1,7 @@
 package issuer_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"path/filepath"
@@ -40,12 +41,14 @@ func adminOp(scope events.Scope, key func(*crashRun) string) func(*crashRun, *ri
 func logoutOp(c *crashRun, r *rig) answer { return r.bearer("/logout", c.s.Access, "") }
 
 // directly does what has no endpoint, in the child or here.
-func directly(what string, here func(*crashRun) error) func(*crashRun, *rig) answer {
+func directly(what string, here func(context.Context, *crashRun) error) func(*crashRun, *rig) answer {
 	return func(c *crashRun, r *rig) answer {
-		if r == c.child.rig {
+		if c.child != nil && r == c.child.rig {
 			return c.child.do(what, c.user.Sub)
 		}
-		if err := here(c); err != nil {
+		ctx, cancel := context.WithTimeout(c.t.Context(), time.Second) // as a request has
+		defer cancel()
+		if err := here(ctx, c); err != nil {
 			return answer{status: http.StatusServiceUnavailable, raw: err.Error()}
 		}
 		return answer{status: 200}
@@ -69,9 +72,9 @@ var (
 		{name: "revoke client", act: adminOp(events.Client, clientOf), scope: events.Client, key: clientOf},
 		{name: "revoke key", act: adminOp(events.Key, func(c *crashRun) string { return c.kid }), scope: events.Key, key: func(c *crashRun) string { return c.kid }, lives: true},
 		{name: "revoke issuer", act: adminOp(events.Issuer, nothing), scope: events.Issuer, key: nothing},
-		{name: "disable", act: directly("disable", func(c *crashRun) error { return c.Disable(c.t.Context(), c.user.Sub, issuer.Cause{}) }), scope: events.Subject, key: subOf},
-		{name: "password", act: directly("password", func(c *crashRun) error {
-			return c.SetPassword(c.t.Context(), c.user.Sub, password+" new", issuer.Cause{})
+		{name: "disable", act: directly("disable", func(ctx context.Context, c *crashRun) error { return c.Disable(ctx, c.user.Sub, issuer.Cause{}) }), scope: events.Subject, key: subOf},
+		{name: "password", act: directly("password", func(ctx context.Context, c *crashRun) error {
+			return c.SetPassword(ctx, c.user.Sub, password+" new", issuer.Cause{})
 		}), scope: events.Subject, key: subOf, half: func(c *crashRun) bool { return c.tryLogin(c.user.Name, password+" new").status == 200 }},
 		{name: "reuse", act: func(c *crashRun, r *rig) answer { return r.refresh(c.old.Refresh) }, scope: events.Session, key: sidOf, code: 400},
 	}
@@ -127,7 +130,7 @@ func everyPoint(t *testing.T, y *tally, alone bool, check func(c *crashRun, what
 	}()
 	here := start(t, nats.URL(), func(cfg *issuer.Config) {
 		cfg.Logger = l.logger()
-		cfg.KeysDir, cfg.LoginBurst, cfg.Timeout = keys, 1000, time.Second
+		cfg.KeysDir, cfg.LoginBurst, cfg.WideBurst, cfg.Timeout = keys, 1000, 1000, time.Second
 		if alone {
 			cfg.RepairInterval = time.Hour
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -274,23 +275,21 @@ func statements(t testing.TB, nc *nats.Conn) []events.Revocation {
 	if err != nil {
 		t.Fatal(err)
 	}
-	info, err := stream.Info(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var out []events.Revocation
-	for n := info.State.FirstSeq; n <= info.State.LastSeq; n++ {
-		m, err := stream.GetMsg(ctx, n)
-		if err != nil || m.Subject == events.SubjectBeacon {
-			continue
+	for next := uint64(1); ; {
+		m, err := stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject("quash.v1.session-revoked.*"))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return out
+		}
+		if err != nil {
+			t.Fatal(err)
 		}
 		r, err := events.Decode(m.Data)
 		if err != nil {
 			t.Fatal(err)
 		}
-		out = append(out, r)
+		out, next = append(out, r), m.Sequence+1
 	}
-	return out
 }
 
 // published counts the different statements of a scope and key.
