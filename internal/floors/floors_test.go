@@ -52,7 +52,10 @@ var house = map[string]room{
 	"issuer/usertest": {floor: 3, ours: []string{"issuer"},
 		why: "the contract of issuer.Users, for the tests of other people's stores"},
 
-	"cmd/quash": {floor: 4, ours: []string{"events", "cache", "verifier", "issuer", "verifier/grpcauth", "verifier/refresh"},
+	"verifier/renew": {floor: 3, ours: []string{"verifier", "internal/strictjson"},
+		why: "apart from verifier, because it sends tokens to the issuer and hands out new ones; only who asks for that builds it"},
+
+	"cmd/quash": {floor: 4, ours: []string{"events", "cache", "verifier", "issuer", "verifier/grpcauth", "verifier/refresh", "verifier/renew"},
 		outside: []string{natsGo, natsServer, kong, oklogRun, prometheus, nkeys, xSync, xTerm},
 		why:     "parses and wires; the only place for a command line, an embedded server and metrics"},
 
