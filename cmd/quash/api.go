@@ -42,8 +42,9 @@ type apiCmd struct {
 
 	InsecureHTTPJWKS bool `name:"insecure-http-jwks" help:"Allow an http:// key set from another machine: whoever can change it on the way can forge tokens."`
 
-	natsFlags `embed:""`
-	logFlags  `embed:""`
+	renewFlags `embed:""`
+	natsFlags  `embed:""`
+	logFlags   `embed:""`
 }
 
 func (c *apiCmd) config() (verifier.Config, error) {
@@ -145,6 +146,10 @@ func (c *apiCmd) Run(p *program) error {
 	if err != nil {
 		return err
 	}
+	renewal, err := c.renewFlags.config(c.Issuer, log)
+	if err != nil {
+		return err
+	}
 	listener, err := bind("--listen", c.Listen)
 	if err != nil {
 		return err
@@ -160,6 +165,10 @@ func (c *apiCmd) Run(p *program) error {
 		return &usageError{problem: inFlags(err)} // New only looks at the configuration
 	}
 	defer node.close()
+	if err := node.renewWith(renewal); err != nil {
+		closeAll(listener)
+		return err
+	}
 	fmt.Fprintf(p.stdout, "api: http://%s/secure\n", reachable(listener.Addr().String()))
 
 	var g run.Group

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/quash-auth/quash/verifier"
+	"github.com/quash-auth/quash/verifier/renew"
 )
 
 // apiNode is one demo API: a verifier with its own NATS connection, and the
@@ -26,6 +27,7 @@ type apiNode struct {
 	verifier *verifier.Verifier
 	draining draining
 	handler  http.Handler
+	renewer  *renew.Renewer // nil: off
 	log      *slog.Logger
 }
 
@@ -58,7 +60,7 @@ func newAPINode(conn *nats.Conn, cfg verifier.Config, web verifier.HTTPConfig, l
 	}
 	mux := http.NewServeMux()
 	web.OnError = n.refused
-	mux.Handle("/secure", v.Middleware(web)(http.HandlerFunc(echoClaims)))
+	mux.Handle("/secure", v.Middleware(web)(n.renewing(http.HandlerFunc(echoClaims))))
 	mux.Handle("POST /once", v.Middleware(verifier.HTTPConfig{OneTime: true, OnError: n.refused})(http.HandlerFunc(echoClaims)))
 	mux.HandleFunc("GET /livez", live)
 	mux.Handle("GET /readyz", n.draining.wrap(inPlainWords(v.ReadyHandler())))
@@ -131,6 +133,9 @@ func (n *apiNode) warnUnenforceable(ctx context.Context) {
 
 // close is for after Run has returned, or if it never ran. It may be called again.
 func (n *apiNode) close() {
+	if n.renewer != nil {
+		n.renewer.Close()
+	}
 	_ = n.verifier.Close() // releases memory only
 	n.conn.Close()
 }

@@ -90,7 +90,7 @@ func (r *Renewer) renew(key name, x *exchange, old *verifier.Token, raw string) 
 // successor reports whether next goes on where old was.
 func successor(old, next *verifier.Token) bool {
 	return next.Issuer == old.Issuer && next.Subject == old.Subject && next.Session == old.Session && next.Client == old.Client &&
-		next.ID != old.ID && !next.Once
+		next.ID != old.ID
 }
 
 // ask sends the exchange (RFC 8693 section 2.1) and returns the new token's text. No error holds a token.

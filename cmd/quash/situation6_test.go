@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/quash-auth/quash/issuer"
+	"github.com/quash-auth/quash/verifier/refresh"
+)
+
+// tally counts what goes over the wire below a client's RoundTripper.
+type tally struct {
+	refreshes, refused, served atomic.Int32
+	token                      string // URL of the token endpoint
+}
+
+func (c *tally) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL.String() == c.token {
+		c.refreshes.Add(1)
+	}
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	switch {
+	case err != nil || req.URL.String() == c.token:
+	case resp.StatusCode == http.StatusUnauthorized:
+		c.refused.Add(1)
+	case resp.StatusCode == http.StatusOK:
+		c.served.Add(1)
+	}
+	return resp, err
+}
+
+// shipped is the RoundTripper that we ship, with a session of this world, and what it sends.
+func (w *world) shipped(s session, change func(*refresh.Config)) (*http.Client, *refresh.Transport, *tally) {
+	w.t.Helper()
+	wire := &tally{token: w.url + "/token"}
+	c := refresh.Config{
+		TokenURL: wire.token, ClientID: demoClientID, Base: wire,
+		Tokens: refresh.Tokens{Access: s.Access, Refresh: s.Refresh},
+		Save: func(t refresh.Tokens) error {
+			if t.Access != "" {
+				w.secret("access token", t.Access)
+			}
+			if t.Refresh != "" {
+				w.secret("refresh token", t.Refresh)
+			}
+			return nil
+		},
+	}
+	if s.seconds("expires_in") > 0 {
+		c.Tokens.Expires = time.Now().Add(time.Duration(s.seconds("expires_in")) * time.Second)
+	}
+	for k := range w.nodes {
+		c.Origins = append(c.Origins, w.node(k))
+	}
+	if change != nil {
+		change(&c)
+	}
+	transport, err := refresh.New(c)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(transport.Wait)
+	return &http.Client{Transport: transport, Timeout: patience}, transport, wire
+}
+
+// fetch is GET /secure of a node with a client.
+func (w *world) fetch(c *http.Client, node int) (int, error) {
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, w.node(node)+"/secure", nil)
+	if err != nil {
+		return 0, err
+	}
+	resp, err := c.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	return resp.StatusCode, resp.Body.Close()
+}
+
+// registryOf writes a registry of clients with the default one and these.
+func registryOf(t *testing.T, entries ...string) string {
+	t.Helper()
+	text := `{"clients": [{"client_id": "quash", "public": true}`
+	for _, e := range entries {
+		text += ", " + e
+	}
+	file := filepath.Join(t.TempDir(), "clients.json")
+	if err := os.WriteFile(file, []byte(text+"]}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// TestSituation6_KeepAliveWithoutEndpoint: nobody calls anything to stay logged in. A client with a refresh token acts
+// before expiry and never sees a 401; a client without one takes the next token from a header, as long as it lives.
+func TestSituation6_KeepAliveWithoutEndpoint(t *testing.T) {
+	t.Parallel()
+	const life = 4 * time.Second
+	secret := issuer.NewSecret()
+	robot := issuer.NewSecret()
+	registry := registryOf(t,
+		fmt.Sprintf(`{"client_id": "gateway", "client_secret_hash": %q, "grant_types": [%q], "introspects": ["api"]}`, issuer.HashSecret(secret), issuer.GrantTokenExchange),
+		fmt.Sprintf(`{"client_id": "robot", "client_secret_hash": %q, "grant_types": ["client_credentials"], "scope": "read"}`, issuer.HashSecret(robot)))
+	w := newWorld(t, withIssuer("--clients", registry, "--access-life", life.String()),
+		withNode("--leeway", "0s"), withNode("--leeway", "0s", "--renew-client", "gateway:"+secret))
+	w.secret("client secret", robot)
+
+	// (a) 20 requests at a time over more than two lives of a token, then a machine's.
+	for name, c := range map[string]func(*refresh.Config){
+		"a user's client": func(c *refresh.Config) { c.Early = life / 2 },
+		"a machine client": func(c *refresh.Config) {
+			c.Early, c.Machine, c.ClientID, c.ClientSecret, c.Tokens = life/2, true, "robot", robot, refresh.Tokens{}
+		},
+	} {
+		client, _, wire := w.shipped(w.login("ann"), c)
+		began := time.Now()
+		for time.Since(began) < 9*time.Second {
+			var all sync.WaitGroup
+			for range 20 {
+				all.Go(func() {
+					if status, err := w.fetch(client, 0); err != nil || status != 200 {
+						t.Errorf("%s: got %d, %v; want 200", name, status, err)
+					}
+				})
+			}
+			all.Wait()
+			<-time.After(100 * time.Millisecond) // a client is not always busy
+		}
+		lived := time.Since(began)
+		if n := wire.refused.Load(); n != 0 {
+			t.Errorf("%s: %d of its requests were answered 401, want none", name, n)
+		}
+		// One for each time that Early began: half a life, which is in whole seconds.
+		if n, most := wire.refreshes.Load(), int32(lived/(life/2-time.Second))+2; n < 2 || n > most {
+			t.Errorf("%s: %d requests for tokens in %v, want 2 to %d", name, n, lived, most)
+		}
+	}
+
+	// (b) A bare client that knows nothing but the header. It outlives its first token twice.
+	s := w.login("bob")
+	token, renewals := s.Access, 0
+	first, err := claimsOf(token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for renewals < 4 {
+		r := w.call(1, token)
+		if r.status != 200 {
+			t.Fatalf("after %d renewals: %s", renewals, r)
+		}
+		if next := r.header.Get("Quash-Access-Token"); next != "" {
+			w.secret("access token", next)
+			if r.header.Get("Cache-Control") != "no-store" || r.header.Get("Quash-Expires-In") == "" {
+				t.Errorf("the answer with a token has headers %v", r.header)
+			}
+			c, err := claimsOf(next)
+			if err != nil || c.Sid != first.Sid || c.Sub != first.Sub {
+				t.Fatalf("the next token is of session %s, want %s: %v", c.Sid, first.Sid, err)
+			}
+			token, renewals = next, renewals+1
+		}
+		<-time.After(100 * time.Millisecond)
+	}
+	w.wants(1, s.Access, 401) // the first token lived no longer than it said
+	if r := w.call(0, token); r.header.Get("Quash-Access-Token") != "" {
+		t.Error("a node without --renew-client renews")
+	}
+	// Its session ends: so does the chain, at once.
+	if r := w.json("POST", "/admin/revocations", w.admin(), `{"scope":"session","key":"`+first.Sid+`","reason":"stolen"}`); r.status != 200 {
+		t.Fatalf("revoke: %s", r)
+	}
+	w.wants(1, token, 401)
+	if r := w.call(1, token); r.header.Get("Quash-Access-Token") != "" {
+		t.Error("a revoked token is renewed")
+	}
+
+	// A machine that is disabled is out: no new token, and the old one is refused.
+	client, transport, _ := w.shipped(w.login("ann"), func(c *refresh.Config) {
+		c.Machine, c.ClientID, c.ClientSecret, c.Tokens = true, "robot", robot, refresh.Tokens{}
+	})
+	if status, err := w.fetch(client, 0); err != nil || status != 200 {
+		t.Fatalf("the machine: got %d, %v", status, err)
+	}
+	last := transport.Tokens().Access
+	off := fmt.Sprintf(`{"clients": [{"client_id": "quash", "public": true}, {"client_id": "robot", "disabled": true, "client_secret_hash": %q, "grant_types": ["client_credentials"], "scope": "read"}]}`, issuer.HashSecret(robot))
+	if err := os.WriteFile(registry, []byte(off), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.wants(0, last, 401)
+	w.eventually("the machine is out", func() bool {
+		_, err := w.fetch(client, 0)
+		return errors.Is(err, refresh.ErrClient)
+	})
+}
