@@ -19,7 +19,8 @@ type Client struct {
 	ID string
 	// Name is what people are shown: up to 128 bytes of UTF-8 without control characters; empty: ID.
 	Name string
-	// Disabled clients may neither get tokens nor use those they have.
+	// Disabled clients may neither get tokens nor use those they have. Disabling one in Config.ClientsFile revokes its tokens
+	// everywhere; one in Config.Clients is refused by this issuer only, so Revoke it as well.
 	Disabled bool
 	// Public clients cannot keep a secret and have none.
 	Public bool
