@@ -300,7 +300,7 @@ func TestRecordsInAnAccountOfTheirOwn(t *testing.T) {
 	fresh := r.login("bob")
 	r.want("refresh", r.refresh(fresh.Refresh), 200, "")
 	for js, want := range map[jetstream.JetStream][]string{
-		evil.js:                  {events.StreamName},
+		evil.js:                  {events.StreamName, events.OnceStream},
 		newVandal(t, records).js: {"KV_QUASH_ISSUER", "KV_QUASH_THROTTLE"},
 	} {
 		var got []string
