@@ -15,7 +15,7 @@ import (
 
 // Client is an application that may use the issuer (RFC 6749 §2).
 type Client struct {
-	// ID is the client_id: 1 to 128 printable ASCII characters.
+	// ID is the client_id: 1 to 128 printable ASCII characters, no space. Best are letters, digits and -._~, which no client has to encode.
 	ID string
 	// Name is what people are shown: up to 128 bytes of UTF-8 without control characters; empty: ID.
 	Name string
@@ -60,7 +60,7 @@ func (c Client) may(grant string) bool {
 
 func (c Client) problem() string {
 	if !printable(c.ID, 128) {
-		return "ID must be 1 to 128 printable ASCII characters"
+		return "ID must be 1 to 128 printable ASCII characters without spaces"
 	}
 	if c.Public && c.SecretHash != "" {
 		return "is public and has a SecretHash"
