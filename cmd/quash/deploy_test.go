@@ -116,7 +116,8 @@ func TestDeploy_roles(t *testing.T) {
 		t.Fatal(err)
 	}
 	issuerURL := "http://" + issuerAddress
-	issuerArgs := append([]string{"issuer", "--listen", issuerAddress, "--keys-dir", t.TempDir(), "--user", "ada:lovelace", "--node", "issuer",
+	clients := newRegistry(t).add("app", map[string]any{"public": true}).add(demoClientID, map[string]any{"public": true})
+	issuerArgs := append([]string{"issuer", "--listen", issuerAddress, "--clients", clients.path, "--keys-dir", t.TempDir(), "--user", "ada:lovelace", "--node", "issuer",
 		"--records-nats-user", "records", "--records-nats-password", "p-records", "--records-nats-inbox", "_INBOX_records"}, as("issuer", url)...)
 	p := startQuash(t, issuerArgs...)
 	api := startQuash(t, append([]string{"api", "--listen", apiAddress, "--issuer", issuerURL, "--node", "api"}, as("verifier", url)...)...)
@@ -166,6 +167,10 @@ func TestDeploy_roles(t *testing.T) {
 	quash(append([]string{"stream", "check"}, as("operator", url)...)...)
 	watch := startQuash(t, append([]string{"watch", "--all"}, as("operator", url)...)...)
 	if err := watch.waitLine(claims.Sid); err != nil {
+		t.Error(err)
+	}
+	clients.set("app", "disabled", true) // nothing more is needed to end a client's tokens
+	if err := watch.waitLine(`client.*\bapp\b`); err != nil {
 		t.Error(err)
 	}
 	// A restart reads what is stored: the same rights must do.
