@@ -13,7 +13,7 @@ import (
 // those does. It moves it behind "--" unless it is a flag of the command.
 func protectKey(args []string, model *kong.Application) []string {
 	at := 2
-	if len(args) <= at || args[0] != "revoke" && (args[0] != "sessions" || args[1] != "end") || !strings.HasPrefix(args[at], "-") || args[at] == "-" {
+	if len(args) <= at || args[0] != "revoke" && (args[0] != "sessions" || args[1] != "end") && (args[0] != "keys" || args[1] != "retire" && args[1] != "revoke") || !strings.HasPrefix(args[at], "-") || args[at] == "-" {
 		return args
 	}
 	name, _, _ := strings.Cut(args[at], "=")
@@ -57,7 +57,7 @@ func checkText(args, environ []string) error {
 // configuration.
 var notFlags = []string{
 	"QUASH_NATS_OPERATOR_PASSWORD", "QUASH_NATS_ISSUER_PASSWORD", "QUASH_NATS_PUBLISHER_PASSWORD", "QUASH_NATS_VERIFIER_PASSWORD",
-	"QUASH_NATS_RECORDS_PASSWORD",
+	"QUASH_NATS_RECORDS_PASSWORD", newPasswordVariable,
 }
 
 // unknownVariables lists QUASH_ variables that no command reads: a misspelt one

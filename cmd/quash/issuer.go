@@ -32,6 +32,7 @@ type issuerCmd struct {
 	AllowHTTP       bool          `name:"insecure-http-issuer" help:"Allow an http:// issuer URL that is not on this machine: passwords and tokens then travel in clear unless something else protects them."`
 
 	loginFlags   `embed:""`
+	keysFlags    `embed:""`
 	limitFlags   `embed:""`
 	clientsFlags `embed:""`
 	cookieFlags  `embed:""`
@@ -92,7 +93,7 @@ func (c *issuerCmd) check() error {
 	case c.KeysDir == "":
 		return usagef("--keys-dir", "is empty: name a directory")
 	}
-	if err := errors.Join(c.loginFlags.check(), c.limitFlags.check(), c.cookieFlags.check()); err != nil {
+	if err := errors.Join(c.loginFlags.check(), c.limitFlags.check(), c.keysFlags.check(), c.cookieFlags.check()); err != nil {
 		return err
 	}
 	if err := checkReplicas(c.Replicas); err != nil {
@@ -150,6 +151,7 @@ func (c *issuerCmd) Run(p *program) error {
 		Node:            c.Node,
 	}
 	c.loginFlags.apply(&cfg)
+	c.keysFlags.apply(&cfg)
 	c.limitFlags.apply(&cfg)
 	c.clientsFlags.apply(&cfg)
 	c.cookieFlags.apply(&cfg)

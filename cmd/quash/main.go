@@ -40,6 +40,8 @@ type cli struct {
 	API      apiCmd      `cmd:"" name:"api" help:"Run a demo API node that verifies tokens and enforces revocations."`
 	Revoke   revokeCmd   `cmd:"" help:"Publish a revocation."`
 	Sessions sessionsCmd `cmd:"" help:"List living sessions at the issuer, or end them."`
+	User     userCmd     `cmd:"" help:"Create, list, disable and enable accounts at the issuer; give new passwords."`
+	Keys     keysCmd     `cmd:"" help:"List, rotate, retire and revoke the issuer's signing keys."`
 	Watch    watchCmd    `cmd:"" help:"Print revocations as they are published."`
 	Status   statusCmd   `cmd:"" help:"Ask every node how it is, one row each."`
 	Client   clientCmd   `cmd:"" help:"Make client secrets, check a client registry."`

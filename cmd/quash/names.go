@@ -52,6 +52,8 @@ var fieldNames = map[string]string{
 	"ReuseGrace":       "--reuse-grace",
 	"Argon2":           "--password-memory or --password-passes",
 	"PasswordWorkers":  "--password-workers",
+	"KeyDelay":         "--key-delay",
+	"KeyRotateEvery":   "--key-rotate-every",
 	"LoginBurst":       "--login-burst",
 	"RevokeBurst":      "--revoke-burst",
 	"RevokeEvery":      "--revoke-every",

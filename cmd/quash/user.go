@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+)
+
+// userCmd is "quash user".
+type userCmd struct {
+	Add     userAddCmd     `cmd:"" help:"Create an account."`
+	List    userListCmd    `cmd:"" help:"List the accounts, in the order of their names."`
+	Disable userDisableCmd `cmd:"" help:"Bar a user from login and refresh, and end all sessions, everywhere. The name stays taken: accounts are never deleted."`
+	Enable  userEnableCmd  `cmd:"" help:"Let a user log in again. What was ended stays ended: only new tokens work."`
+	Passwd  userPasswdCmd  `cmd:"" help:"Give a user a new password, and end all sessions."`
+}
+
+// userFlags name a user and say why, for the audit trail. They are read from the command line only: QUASH_USER means something else.
+type userFlags struct {
+	Name   string `arg:"" optional:"" help:"Name of the user."`
+	Sub    string `env:"-" placeholder:"SUB" help:"The user with this sub, instead of a name."`
+	Reason string `env:"-" help:"For the audit trail; the user never sees it."`
+	Txn    string `env:"-" help:"Ties this to a case or a request, for the audit trail (default: random)."`
+	JSON   bool   `name:"json" help:"Print one JSON object."`
+
+	adminFlags `embed:""`
+}
+
+// listedUser is what the issuer says about an account.
+type listedUser struct {
+	Sub      string   `json:"sub"`
+	Name     string   `json:"username"`
+	Scopes   []string `json:"scopes"`
+	Disabled bool     `json:"disabled"`
+	Created  int64    `json:"created"`
+	ID       string   `json:"id,omitempty"`
+	Sequence uint64   `json:"sequence,omitempty"`
+	Txn      string   `json:"txn,omitempty"`
+}
+
+type usersPage struct {
+	Users []listedUser `json:"users"`
+	Next  string       `json:"next"`
+}
+
+// change posts to the user's endpoint and says what became of it.
+func (f *userFlags) change(p *program, what string, body map[string]any, done string) error {
+	if (f.Name == "") == (f.Sub == "") {
+		return usagef("NAME", "name one user, by NAME or by --sub SUB")
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	a, err := f.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer a.close()
+	sub := f.Sub
+	if f.Name != "" {
+		if sub, err = a.find(ctx, f.Name); err != nil {
+			return err
+		}
+	}
+	body["reason"], body["txn"] = f.Reason, f.Txn
+	for _, name := range []string{"reason", "txn"} {
+		if body[name] == "" {
+			delete(body, name)
+		}
+	}
+	var u listedUser
+	if err := a.do(ctx, http.MethodPost, "/admin/users/"+url.PathEscape(sub)+"/"+what, nil, body, &u); err != nil {
+		return err
+	}
+	return f.print(p, u, done)
+}
+
+func (f *userFlags) print(p *program, u listedUser, done string) error {
+	if f.JSON {
+		return json.NewEncoder(p.stdout).Encode(u)
+	}
+	ended := ""
+	if u.ID != "" {
+		ended = fmt.Sprintf("; all sessions ended by statement %s, number %d", printable(u.ID), u.Sequence)
+	}
+	_, err := fmt.Fprintf(p.stdout, "%s (sub %s): %s%s\n", printable(u.Name), printable(u.Sub), done, ended)
+	return err
+}
+
+// find gives the sub of a name.
+func (a *adminClient) find(ctx context.Context, name string) (string, error) {
+	var page usersPage
+	if err := a.do(ctx, http.MethodGet, "/admin/users", url.Values{"username": {name}}, nil, &page); err != nil {
+		return "", err
+	}
+	if len(page.Users) != 1 {
+		return "", fmt.Errorf("no user has the name %s: quash user list shows all", printable(name))
+	}
+	return page.Users[0].Sub, nil
+}
+
+type userDisableCmd struct{ userFlags }
+
+func (c *userDisableCmd) Run(p *program) error {
+	return c.change(p, "disable", map[string]any{}, "disabled")
+}
+
+type userEnableCmd struct{ userFlags }
+
+func (c *userEnableCmd) Run(p *program) error {
+	return c.change(p, "enable", map[string]any{}, "enabled")
+}
+
+type userPasswdCmd struct {
+	userFlags
+	passwordFlags
+}
+
+func (c *userPasswdCmd) Run(p *program) error {
+	password, err := c.password(p)
+	if err != nil {
+		return err
+	}
+	return c.change(p, "password", map[string]any{"password": password}, "new password")
+}
+
+type userAddCmd struct {
+	userFlags
+	passwordFlags
+	Scope []string `env:"-" placeholder:"SCOPE" help:"A scope the user has; may be repeated."`
+}
+
+func (c *userAddCmd) Run(p *program) error {
+	if c.Name == "" || c.Sub != "" {
+		return usagef("NAME", "is missing: a new user has a name, and gets a sub")
+	}
+	password, err := c.password(p)
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	a, err := c.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer a.close()
+	body := map[string]any{"username": c.Name, "password": password, "scopes": append([]string{}, c.Scope...)}
+	if c.Reason != "" {
+		body["reason"] = c.Reason
+	}
+	if c.Txn != "" {
+		body["txn"] = c.Txn
+	}
+	var u listedUser
+	if err := a.do(ctx, http.MethodPost, "/admin/users", nil, body, &u); err != nil {
+		return err
+	}
+	return c.print(p, u, "created")
+}
+
+type userListCmd struct {
+	JSON bool `name:"json" help:"One JSON object per line."`
+
+	adminFlags `embed:""`
+}
+
+func (c *userListCmd) Run(p *program) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	a, err := c.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer a.close()
+	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	if !c.JSON {
+		fmt.Fprintln(w, "NAME\tSUB\tSTATE\tCREATED\tSCOPES")
+	}
+	for query := (url.Values{"limit": {"1000"}}); ; {
+		var page usersPage
+		if err := a.do(ctx, http.MethodGet, "/admin/users", query, nil, &page); err != nil {
+			return err
+		}
+		for _, u := range page.Users {
+			state := "enabled"
+			if u.Disabled {
+				state = "disabled"
+			}
+			if c.JSON {
+				err = json.NewEncoder(p.stdout).Encode(u)
+			} else {
+				_, err = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", printable(u.Name), printable(u.Sub), state, second(u.Created), harmless(strings.Join(u.Scopes, " ")))
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if page.Next == "" {
+			return w.Flush()
+		}
+		query.Set("cursor", page.Next)
+	}
+}
