@@ -22,8 +22,10 @@ const (
 
 // OnceConfig returns the configuration of the stream that remembers which
 // one-time tokens were used: one message for each, which nothing can replace,
-// delete or purge while the token lives. It is never read by direct get, because
-// a replica that lags would say that a token is unused. Zero MaxBytes means
+// delete or purge while the token lives. It allows no direct get: a replica that
+// lags would say that a token is unused, and since NATS lets whoever asks name any
+// subject for the answer, a node could have what it wrote here, as it wrote it, put
+// into the stream of revocations. Zero MaxBytes means
 // 128 MiB, about 400,000 living tokens.
 func (l Layout) OnceConfig() jetstream.StreamConfig {
 	if l.MaxBytes == 0 {

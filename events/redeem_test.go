@@ -2,6 +2,9 @@ package events_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -284,5 +287,41 @@ func TestRedeemRoles(t *testing.T) {
 	}
 	if err := use(t, verifier, "y"); err != nil {
 		t.Errorf("after refused attempts: got %v, want a token that is still good", err)
+	}
+}
+
+// What docs/one-time.md tells people without Go, done by hand: the two agree on who was first.
+func TestRedeemByHand(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	nc := s.Connect(t)
+	onceStream(t, nc, events.Layout{})
+	byHand := func(iss, jti, nonce string) string {
+		h := sha256.New()
+		for _, name := range []string{iss, jti} {
+			h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(name))))
+			h.Write([]byte(name))
+		}
+		m := nats.NewMsg("quash.v1.once." + base64.RawURLEncoding.EncodeToString(h.Sum(nil)))
+		m.Data = []byte(nonce)
+		m.Header.Set("Nats-Expected-Stream", "QUASH_ONCE")
+		m.Header.Set("Nats-Expected-Last-Subject-Sequence", "0")
+		m.Header.Set("Nats-TTL", "720")
+		resp, err := nc.RequestMsg(m, 10*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(resp.Data)
+	}
+	r := redeemer(t, s.URL())
+	if got := byHand(onceIssuer, "a", "n1"); !strings.Contains(got, `"stream":"QUASH_ONCE"`) || strings.Contains(got, "error") {
+		t.Errorf("the first, by hand: got %s", got)
+	}
+	wantRedeemed(t, "after it was used by hand", use(t, r, "a"))
+	if err := use(t, r, "b"); err != nil {
+		t.Fatal(err)
+	}
+	if got := byHand(onceIssuer, "b", "n2"); !strings.Contains(got, "10071") {
+		t.Errorf("by hand after it was used: got %s, want error 10071", got)
 	}
 }

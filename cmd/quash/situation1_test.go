@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/quash-auth/quash/events"
+	"github.com/quash-auth/quash/internal/natstest"
 	"github.com/quash-auth/quash/verifier/refresh"
 )
 
@@ -85,7 +86,8 @@ func (b *bare) took() string {
 // standard answers alone whether to renew or to go away: the RoundTripper that we ship, and a bare one.
 func TestSituation1_RenewOrOut(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	broker := natstest.StartProcess(t, t.TempDir(), 0)
+	w := newWorld(t, withNATS(broker.URL()), withNode("--max-staleness", "3s"), withNode("--scope", "orders:write"))
 	business, err := events.NewPublisher(events.PublisherConfig{Conn: w.conn, By: "policy"})
 	if err != nil {
 		t.Fatal(err)
@@ -197,6 +199,29 @@ func TestSituation1_RenewOrOut(t *testing.T) {
 	if r := w.call(0, ""); r.status != 401 || strings.Contains(r.header.Get("WWW-Authenticate"), "error=") {
 		t.Errorf("no token: %s, want 401 without an error code", r)
 	}
+	good, idle := clientOf("ann")
+	shipped, _, wire := w.shipped(idle, nil)
+	const scope = `error="insufficient_scope", scope="orders:write"`
+	if r := w.call(1, good.access); r.status != 403 || !strings.Contains(r.header.Get("WWW-Authenticate"), scope) {
+		t.Errorf("too little scope: %s, want 403 and %s", r, scope)
+	}
+	if status, err := w.fetch(shipped, 1); err != nil || status != 403 || wire.refreshes.Load() != 0 {
+		t.Errorf("too little scope: the shipped client got %d, %v after %d refreshes, want 403 after none", status, err, wire.refreshes.Load())
+	}
+	broker.Pause() // nobody hears of revocations any more
+	w.wants(0, good.access, 503)
+	if r := w.call(0, good.access); r.header.Get("Retry-After") == "" {
+		t.Errorf("a node that cannot judge: %s without Retry-After", r)
+	}
+	if got := good.call(); got != hasToWait {
+		t.Errorf("a node that cannot judge: the bare client %s: %s", got, good.took())
+	}
+	if status, err := w.fetch(shipped, 0); err != nil || status != 503 || wire.refreshes.Load() != 0 {
+		t.Errorf("a node that cannot judge: the shipped client got %d, %v after %d refreshes, want 503 after none", status, err, wire.refreshes.Load())
+	}
+	broker.Resume()
+	w.wants(0, good.access, 200) // the token was good all the time
+	w.issuers[0].ready()
 }
 
 // TestM20_OneRefreshForAll: the shipped client against the real issuer and API: one refresh for 100 requests that were
