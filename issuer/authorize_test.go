@@ -197,7 +197,7 @@ func TestLoginPage(t *testing.T) {
 	if wrong.status != 400 || unknown.status != 400 || same(wrong, "ann") != same(unknown, "nobody") {
 		t.Errorf("wrong password %d, unknown user %d: want the same page\n%s\n%s", wrong.status, unknown.status, wrong.text(), unknown.text())
 	}
-	for _, want := range []string{`role="alert"`, `aria-invalid="true" aria-describedby="problem"`, "<title>Error: ", `value="ann"`} {
+	for _, want := range []string{`role="alert"`, `aria-describedby="problem" autofocus aria-invalid="true"`, "<title>Error: ", `value="ann"`} {
 		if !strings.Contains(wrong.body, want) {
 			t.Errorf("after a wrong password the page has no %s:\n%s", want, wrong.text())
 		}
