@@ -33,7 +33,8 @@ const (
 // verifiers judge every token the moment it is issued: not one is refused.
 func TestM17_StrangersFollowARotation(t *testing.T) {
 	t.Parallel()
-	w, tokens := newLibraryIssuer(t, func(c *issuer.Config) { c.KeyDelay = keyDelay })
+	w := newWorldWithOperator(t, "--key-delay", keyDelay.String())
+	tokens := w.freshTokens()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	old, first := tokens()
@@ -52,7 +53,7 @@ func TestM17_StrangersFollowARotation(t *testing.T) {
 	rotated := ""
 	for n := 0; n < 300 || rotated == "" || load.least(rotated) < 50; n++ {
 		if n == 100 {
-			rotate(t, w)
+			w.operate("keys", "rotate")
 		}
 		raw, kid := tokens()
 		if kid != first {
@@ -80,7 +81,8 @@ func TestM17_StrangersFollowARotation(t *testing.T) {
 // the statement says so, other people's once they have read the key set again.
 func TestM17_StrangersDropARevokedKey(t *testing.T) {
 	t.Parallel()
-	w, tokens := newLibraryIssuer(t, func(*issuer.Config) {})
+	w := newWorldWithOperator(t)
+	tokens := w.freshTokens()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	api := newNodes(t, w.nats.URL(), w.issuer, w.jwks(), verifier.Strict)
@@ -92,9 +94,7 @@ func TestM17_StrangersDropARevokedKey(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := w.library.Revoke(ctx, events.Revocation{Scope: events.Key, Key: kid, By: "admin", Reason: "stolen"}); err != nil {
-		t.Fatal(err)
-	}
+	w.operate("keys", "revoke", kid, "--confirm", kid, "--reason", "stolen")
 	api.soonRefuse("a token of the revoked key", old)
 	fresh, other := tokens()
 	if other == kid {
@@ -208,12 +208,15 @@ func (l *load) least(kid string) int {
 func TestM17_TheDefaultDelayIsEnough(t *testing.T) {
 	t.Parallel()
 	var ahead atomic.Int64 // of the issuer's clock
-	w, tokens := newLibraryIssuer(t, func(c *issuer.Config) {
+	w := newLibraryIssuer(t, func(c *issuer.Config) {
 		c.MaxStaleness = 24 * time.Hour // the broker's clock stays where it is
 		c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 	})
+	tokens := w.freshTokens()
 	_, first := tokens()
-	rotate(t, w)
+	if _, err := w.library.RotateKey(); err != nil {
+		t.Fatal(err)
+	}
 	until(t, "both keys are published", func() bool {
 		var set jose.JSONWebKeySet
 		if err := getJSON(t.Context(), w.jwks(), &set); err != nil {
@@ -231,9 +234,8 @@ func TestM17_TheDefaultDelayIsEnough(t *testing.T) {
 	}
 }
 
-// newLibraryIssuer embeds an issuer, for what no flag sets, and gives a source of
-// fresh tokens with their kid.
-func newLibraryIssuer(t testing.TB, change func(*issuer.Config)) (*world, func() (raw, kid string)) {
+// newLibraryIssuer embeds an issuer, for its clock.
+func newLibraryIssuer(t testing.TB, change func(*issuer.Config)) *world {
 	t.Helper()
 	broker := natstest.Start(t)
 	var handler atomic.Value
@@ -269,25 +271,38 @@ func newLibraryIssuer(t testing.TB, change func(*issuer.Config)) (*world, func()
 		t.Fatal(err)
 	}
 	until(t, "the issuer is ready", func() bool { return i.Ready() == nil })
+	return w
+}
+
+// freshTokens gives a token at each call, and its kid.
+func (w *world) freshTokens() func() (raw, kid string) {
+	w.t.Helper()
 	refresh := w.login().Refresh
-	return w, func() (string, string) {
-		t.Helper()
-		next, err := public(w).TokenSource(t.Context(), expired(refresh)).Token()
+	return func() (string, string) {
+		w.t.Helper()
+		next, err := public(w).TokenSource(w.t.Context(), expired(refresh)).Token()
 		if err != nil {
-			t.Fatal(err)
+			w.t.Fatal(err)
 		}
 		refresh = next.RefreshToken
 		parsed, _, err := jwt.NewParser().ParseUnverified(next.AccessToken, jwt.MapClaims{})
 		if err != nil {
-			t.Fatal(err)
+			w.t.Fatal(err)
 		}
 		return next.AccessToken, parsed.Header["kid"].(string)
 	}
 }
 
-func rotate(t testing.TB, w *world) {
+const operator = "root"
+
+// newWorldWithOperator is one with somebody who may operate it.
+func newWorldWithOperator(t testing.TB, more ...string) *world {
 	t.Helper()
-	if _, err := w.library.RotateKey(); err != nil {
-		t.Fatal(err)
-	}
+	return newWorld(t, "ES256", append(more, "--admin-user", operator+":"+password)...)
+}
+
+// operate runs a command of quash as the operator.
+func (w *world) operate(args ...string) {
+	w.t.Helper()
+	runProgram(w.t, nil, binary, append(args, "--issuer", w.issuer, "--admin", operator+":"+password)...)
 }
