@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/quash-auth/quash/events"
 	"github.com/quash-auth/quash/internal/natstest"
@@ -135,14 +136,25 @@ func TestSituation5_EndOfAnOldIdentifier(t *testing.T) {
 			}
 		}
 	}
-	// The issuer's own statements about renewals, read again from the stream, end nothing.
-	b := r.tab()
+	// The issuer's own statements about renewals, delivered again (a restart, a stream that was given back what it lost), end
+	// nothing. A foreign one behind them shows that they were looked at.
+	b, marker := r.tab(), r.tab()
 	b.login("ann")
+	gone := marker.login("ann")
 	b.refresh()
-	r.stop()
-	again := startWith(t, nats.URL(), r.cfg)
-	b = b.copy(again)
-	b.got("after a restart that read everything again", b.refresh())
+	heir := b.refresh()
+	var again []events.Event
+	for n, s := range append(r.statements(), events.Revocation{ID: events.NewID(), Issuer: iss, Scope: events.Session, Key: gone.Sid, At: time.Now(), Until: time.Now().Add(time.Hour), By: "admin"}) {
+		again = append(again, events.Event{Revocation: s, Sequence: 1_000_000 + uint64(n), Time: time.Now().Add(time.Minute)})
+	}
+	if err := issuer.Apply(t.Context(), r.Issuer, again...); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the last of them is in the records", func() bool { return b.state(gone.Sid) == "ended" })
+	if got := b.state(heir.Sid); got != "live" {
+		t.Errorf("after the issuer's own statements came again: the heir is %s, want live", got)
+	}
+	b.got("refresh", b.refresh())
 }
 
 // TestSituation5_RenewalRacesRevoke: whoever wins, no living token comes of it.
