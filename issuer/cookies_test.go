@@ -283,3 +283,27 @@ func TestSituation5_CrashBetween(t *testing.T) {
 		}
 	}
 }
+
+// TestSituation5_LostRotationIsNoLostRenewal: that an answer to a rotation was lost says nothing about the renewal after it.
+func TestSituation5_LostRotationIsNoLostRenewal(t *testing.T) {
+	r := start(t, server(t).URL(), withCookies)
+	r.user("ann")
+	token := r.login("ann").Refresh
+	b := r.tab()
+	move := func() answer {
+		return b.post("/token", "grant_type", "refresh_token", "refresh_token", token, "cookies", "true")
+	}
+	issuer.SetFault(r.Issuer, func(at string) error {
+		if at == "rotated" {
+			return errors.Join(issuer.ErrUnavailable, errCrash)
+		}
+		return nil
+	})
+	b.want("into cookies, the answer is lost", move(), 503, "temporarily_unavailable")
+	issuer.SetFault(r.Issuer, nil)
+	b.got("into cookies, again", move())
+	old := b.copy(nil)
+	b.got("refresh by cookie", b.refresh())
+	old.want("the cookie before it", old.refresh(), 400, "invalid_grant")
+	b.want("it is over", b.refresh(), 400, "invalid_grant")
+}
