@@ -30,6 +30,7 @@ const crashChild = "QUASH_CRASH_CHILD"
 
 type childConfig struct {
 	NATS, KeysDir string
+	Replicas      int
 }
 
 // fuse kills the process after so many messages; 0 is never, -1 before the next answer.
@@ -141,7 +142,7 @@ func runCrashChild(config string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	defer cancel()
 	i, err := issuer.New(ctx, issuer.Config{
-		Issuer: iss, Audience: []string{"https://api.example"}, KeysDir: c.KeysDir, EnsureStream: true, Conn: nc, Node: "child",
+		Issuer: iss, Audience: []string{"https://api.example"}, KeysDir: c.KeysDir, Replicas: c.Replicas, EnsureStream: true, Conn: nc, Node: "child",
 		Argon2: issuer.Argon2{Memory: 64, Time: 1}, Timeout: time.Second, WideBurst: 1000, LoginBurst: 1000, BeaconInterval: 400 * time.Millisecond,
 		RepairInterval: 2 * time.Second, // a machine may be too busy for the repair at the start
 	})

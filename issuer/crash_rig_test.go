@@ -27,9 +27,9 @@ type child struct {
 }
 
 // startChild starts one and waits until it is ready.
-func startChild(t testing.TB, natsURL, keysDir string) *child {
+func startChild(t testing.TB, natsURL, keysDir string, replicas int) *child {
 	t.Helper()
-	config, err := json.Marshal(childConfig{NATS: natsURL, KeysDir: keysDir})
+	config, err := json.Marshal(childConfig{NATS: natsURL, KeysDir: keysDir, Replicas: max(1, replicas)})
 	if err != nil {
 		t.Fatal(err)
 	}

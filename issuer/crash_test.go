@@ -136,7 +136,7 @@ func everyPoint(t *testing.T, y *tally, alone bool, check func(c *crashRun, what
 		}
 	})
 	here.user("root", issuer.ScopeAdmin)
-	dying := startChild(t, nats.URL(), keys)
+	dying := startChild(t, nats.URL(), keys, 1)
 	for n, through := 1, false; ; n++ {
 		if through {
 			n = -1
@@ -160,7 +160,7 @@ func everyPoint(t *testing.T, y *tally, alone bool, check func(c *crashRun, what
 				return a
 			}
 			if dying.dead(a) {
-				dying = startChild(t, nats.URL(), keys)
+				dying = startChild(t, nats.URL(), keys, 1)
 				y.add(1, 0)
 			} else {
 				steps = dying.set(0)

@@ -76,7 +76,9 @@ func startWith(t testing.TB, natsURL string, cfg issuer.Config) *rig {
 	cfg.Conn = nc
 	ctx, cancel := context.WithTimeout(t.Context(), deadline)
 	defer cancel()
-	i, err := issuer.New(ctx, cfg)
+	log, logged := &logs{}, cfg
+	logged.Logger = log.alsoTo(cfg.Logger)
+	i, err := issuer.New(ctx, logged)
 	if err != nil {
 		nc.Close()
 		t.Fatal(err)
@@ -84,7 +86,7 @@ func startWith(t testing.TB, natsURL string, cfg issuer.Config) *rig {
 	run, end := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- i.Run(run) }()
-	web := httptest.NewServer(i.Handler())
+	web := httptest.NewServer(watched(i.Handler()))
 	r := &rig{Issuer: i, t: t, cfg: cfg, url: web.URL + "/auth"}
 	var once sync.Once
 	r.stop = func() {
@@ -95,6 +97,9 @@ func startWith(t testing.TB, natsURL string, cfg issuer.Config) *rig {
 				t.Errorf("Run: got %v, want nil", err)
 			}
 			nc.Close()
+			for _, kind := range leaks(log.String()) {
+				t.Errorf("the log holds a secret: %s", kind)
+			}
 		})
 	}
 	t.Cleanup(r.stop)
