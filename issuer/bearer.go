@@ -113,7 +113,8 @@ func (i *Issuer) check(c accessClaims, alive bool) error {
 	if c.Issuer != i.cfg.Issuer || c.ID == "" || c.Subject == "" || (c.Session == "") != (c.Once || c.Subject == clientSubject+c.Client) || c.Client == "" || c.Expires == 0 {
 		return errors.New("claims")
 	}
-	if now := i.cfg.Now(); alive && (!now.Before(time.Unix(c.Expires, 0)) || now.Before(time.Unix(c.Issued, 0))) {
+	// Another replica's clock may be ahead, by as much as the stream allows for.
+	if now := i.cfg.Now(); alive && (!now.Before(time.Unix(c.Expires, 0)) || i.retention.UntilExpiry(now).Before(time.Unix(c.Issued, 0))) {
 		return errors.New("expired or not issued yet")
 	}
 	client, ok := i.client(c.Client)
