@@ -105,8 +105,8 @@ type Config struct {
 	// AddressBurst is how many wrong passwords in a row one address may send to each replica, for accounts that nobody has
 	// logged in to from there, before it has to wait; 0 is 50.
 	AddressBurst int
-	// AddressEvery is how often one more attempt is granted after that; 0 is twice LoginEvery. Above LoginEvery, so that one
-	// address alone cannot take all the attempts of an account.
+	// AddressEvery is how often one more attempt is granted after that; 0 is twice LoginEvery. More than LoginEvery times the
+	// number of replicas, so that one address alone cannot take all the attempts of an account.
 	AddressEvery time.Duration
 	// RevokeBurst is how many tokens, sessions and subjects one operator or system may revoke at once through the HTTP
 	// endpoints, for all replicas together; 0 is 100. Previews count as well.
