@@ -67,8 +67,11 @@ func parseAdmin(body []byte) (q adminRevocation, err error) {
 	if err != nil {
 		return q, jsonError(err)
 	}
-	if !q.Scope.Valid() {
+	switch {
+	case !q.Scope.Valid():
 		return q, badRequest("scope: is required")
+	case !q.Until.IsZero() && q.Scope != events.Token: // forgotten too early, what had ended would live again
+		return q, badRequest("until: is for scope token only, leave it out: the others are kept until every token they cover has died")
 	}
 	return q, nil
 }
@@ -100,7 +103,8 @@ func (e *scopeError) Error() string { return "the scope " + e.scope + " is neede
 
 func has(c accessClaims, scope string) bool { return slices.Contains(strings.Fields(c.Scope), scope) }
 
-// operator accepts a bearer with one of the scopes; if it has none, the first is named as the one that is needed.
+// operator accepts a bearer with one of the scopes; if it has none, the first is named as the one that is needed. What the registry
+// has taken from the client since then is not among its scopes.
 func (i *Issuer) operator(r *http.Request, scopes ...string) (accessClaims, error) {
 	raw, err := bearer(r)
 	if err != nil {
@@ -110,6 +114,12 @@ func (i *Issuer) operator(r *http.Request, scopes ...string) (accessClaims, erro
 	if err != nil {
 		return accessClaims{}, err
 	}
+	client, _ := i.client(c.Client)
+	still := client.grant(strings.Fields(c.Scope))
+	if c.Session == "" {
+		still = slices.DeleteFunc(still, func(s string) bool { return !slices.Contains(client.Scopes, s) })
+	}
+	c.Scope = strings.Join(still, " ")
 	if !slices.ContainsFunc(scopes, func(s string) bool { return has(c, s) }) {
 		return accessClaims{}, &scopeError{scopes[0]}
 	}
@@ -171,11 +181,7 @@ func (i *Issuer) order(w http.ResponseWriter, r *http.Request, c accessClaims, q
 
 // serveAdminSessions lists living sessions of a user or a client, or of a user at a client.
 func (i *Issuer) serveAdminSessions(w http.ResponseWriter, r *http.Request) error {
-	raw, err := bearer(r)
-	if err != nil {
-		return err
-	}
-	if _, err := i.admin(raw); err != nil {
+	if _, err := i.operator(r, ScopeAdmin); err != nil {
 		return err
 	}
 	q, err := readQuery(r, "sub", "username", "client_id", "limit", "cursor")

@@ -39,6 +39,17 @@ type changed struct {
 	Txn      string `json:"txn,omitempty"`
 }
 
+// unseen leaves out what only those may read who may list accounts.
+func (c changed) unseen() any {
+	return struct {
+		Sub      string `json:"sub"`
+		Disabled bool   `json:"disabled"`
+		ID       string `json:"id"`
+		Sequence uint64 `json:"sequence"`
+		Txn      string `json:"txn"`
+	}{c.Sub, c.Disabled, c.ID, c.Sequence, c.Txn}
+}
+
 func (i *Issuer) serveAdminUsers(w http.ResponseWriter, r *http.Request) error {
 	c, err := i.operator(r, ScopeAdmin)
 	if err != nil {
@@ -148,7 +159,7 @@ func (i *Issuer) account(ctx context.Context, sub string) (User, error) {
 }
 
 // serveAdminUserChange is POST /admin/users/{sub}/disable, enable, password and scopes. A system with the scope quash.revoke may
-// disable those who are no operators; it can end their sessions anyway.
+// disable those who have no scope of the issuer's own; it can end their sessions anyway.
 func (i *Issuer) serveAdminUserChange(w http.ResponseWriter, r *http.Request) error {
 	what := r.PathValue("change")
 	allowed := []string{ScopeAdmin}
@@ -180,7 +191,7 @@ func (i *Issuer) serveAdminUserChange(w http.ResponseWriter, r *http.Request) er
 	if err != nil {
 		return err
 	}
-	if !has(c, ScopeAdmin) && slices.ContainsFunc(u.Scopes, func(s string) bool { return strings.HasPrefix(s, "quash.") }) {
+	if !has(c, ScopeAdmin) && slices.ContainsFunc(u.Scopes, func(s string) bool { return strings.HasPrefix(s, ownScopes) }) {
 		return &scopeError{ScopeAdmin}
 	}
 	back, err := i.limit.take(r.Context(), c.Subject, false)
@@ -196,7 +207,12 @@ func (i *Issuer) serveAdminUserChange(w http.ResponseWriter, r *http.Request) er
 	if u, err = i.account(r.Context(), u.Sub); err != nil {
 		return err
 	}
-	i.respond(w, http.StatusOK, changed{accountOf(u), ack.ID, ack.Sequence, why.Txn})
+	done := changed{accountOf(u), ack.ID, ack.Sequence, why.Txn}
+	if has(c, ScopeAdmin) {
+		i.respond(w, http.StatusOK, done)
+	} else {
+		i.respond(w, http.StatusOK, done.unseen())
+	}
 	return nil
 }
 

@@ -150,15 +150,3 @@ func (i *Issuer) current() error {
 	}
 	return nil
 }
-
-// admin accepts a bearer with the scope quash.admin.
-func (i *Issuer) admin(raw string) (accessClaims, error) {
-	c, err := i.verify(raw)
-	if err != nil {
-		return accessClaims{}, err
-	}
-	if !has(c, ScopeAdmin) {
-		return accessClaims{}, &scopeError{ScopeAdmin}
-	}
-	return c, nil
-}

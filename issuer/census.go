@@ -154,6 +154,9 @@ func (c *census) indexes(ctx context.Context, f filter, after uint64, n int) (xs
 // page is the living sessions that began after the cursor, at most limit of them, oldest first. next is the cursor of the
 // following page; 0: there is none. A page costs what it reads, wherever it is.
 func (i *Issuer) page(ctx context.Context, f filter, after uint64, limit int) (out []*session, next uint64, err error) {
+	if len(f.sub) > events.MaxKey || len(f.client) > events.MaxKey {
+		return nil, 0, nil // nobody's, and too long for a subject of NATS
+	}
 	c := i.newCensus()
 	for {
 		want := limit - len(out)

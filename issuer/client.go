@@ -28,8 +28,8 @@ type Client struct {
 	SecretHash string
 	// Audience of its access tokens; empty: Config.Audience.
 	Audience []string
-	// Scopes it may get, of those that the user has; empty: all that the user has. For itself (GrantClientCredentials) it gets
-	// no others, so with none listed none.
+	// Scopes it may get, of those that the user has; empty: all that the user has, but those that begin with "quash.", which give
+	// power over the issuer, only with GrantLogin. For itself (GrantClientCredentials) it gets no others, so with none listed none.
 	Scopes []string
 	// Grants it may use, each one of the Grant constants; empty: GrantLogin and GrantRefresh.
 	Grants []string
@@ -167,10 +167,12 @@ func (c Client) secretMatches(secret string) bool {
 
 // grant returns the scopes of the user that the client may have, in the user's order.
 func (c Client) grant(user []string) []string {
-	if len(c.Scopes) == 0 {
-		return slices.Clone(user)
-	}
-	return slices.DeleteFunc(slices.Clone(user), func(s string) bool { return !slices.Contains(c.Scopes, s) })
+	return slices.DeleteFunc(slices.Clone(user), func(s string) bool {
+		if len(c.Scopes) == 0 { // an application of somebody else is no operator because one logged in to it
+			return strings.HasPrefix(s, ownScopes) && !c.may(GrantLogin)
+		}
+		return !slices.Contains(c.Scopes, s)
+	})
 }
 
 func (i *Issuer) audience(c Client) []string {

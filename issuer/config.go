@@ -22,7 +22,8 @@ import (
 const (
 	// ScopeAdmin may do everything that the issuer offers to operators.
 	ScopeAdmin = "quash.admin"
-	// ScopeRevoke may revoke tokens, sessions and subjects, and nothing else: for systems that decide about one user at a time.
+	// ScopeRevoke may revoke tokens, sessions and subjects, those of operators too, preview that, and disable the accounts of users
+	// who have no scope of the issuer's own; nothing else: for systems that decide about one user at a time.
 	ScopeRevoke = "quash.revoke"
 	// ScopeOnce may mint one-time tokens for any user, with the scopes and audiences that are listed for the client through which
 	// it was given, and nothing else: for systems that send links.
