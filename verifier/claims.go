@@ -15,6 +15,9 @@ func claimsError(claim, problem string) error {
 
 var errForeignClaim = fmt.Errorf("%w: it has claims that only ID, logout and event tokens have", ErrType)
 
+// maxName bounds what a statement can name: a longer iss, jti, sid, sub or client_id could never be revoked and is refused.
+const maxName = 512
+
 // claimSet is the claims as written, types checked.
 type claimSet struct {
 	iss, sub, jti, sid, clientID, azp string

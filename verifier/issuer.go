@@ -4,13 +4,15 @@ import (
 	"fmt"
 	"slices"
 	"sync/atomic"
+
+	"github.com/quash-auth/quash/internal/jws"
 )
 
 // issuer is one configured issuer at work.
 type issuer struct {
 	name         string
 	audience     []string
-	allowed      algSet
+	allowed      jws.AlgSet
 	profile      Profile
 	allowUndated bool   // tokens without iat
 	source       string // "url", "file" or "static", for Status
@@ -29,8 +31,8 @@ func noIssuer(c *claimSet) error {
 }
 
 // check is what the issuer's configuration demands of a token's header and claims, the signature apart.
-func (i *issuer) check(h *header, c *claimSet) error {
-	if !h.accessType(i.profile) {
+func (i *issuer) check(h *jws.Header, c *claimSet) error {
+	if !accessType(h, i.profile) {
 		return errTyp
 	}
 	if name := c.required(i.profile, i.allowUndated); name != "" {
@@ -92,14 +94,14 @@ func newIssuer(field string, c Issuer) (*issuer, error) {
 	}
 	names := c.Algorithms
 	if len(names) == 0 {
-		names = defaultAlgorithms
+		names = []string{"ES256", "RS256", "EdDSA"}
 	}
 	for _, name := range names {
-		alg, ok := algByName(name)
+		alg, ok := jws.AlgByName(name)
 		if !ok {
-			return nil, configError(field+".Algorithms", "has %q, which is none of %s", name, algNames())
+			return nil, configError(field+".Algorithms", "has %q, which is none of %s", name, jws.AlgNames())
 		}
-		i.allowed |= 1 << alg
+		i.allowed = i.allowed.With(alg)
 	}
 	return i, i.checkSources(field, c)
 }
@@ -125,7 +127,7 @@ func (i *issuer) checkSources(field string, c Issuer) error {
 			symmetric++
 		}
 	}
-	if i.allowed.hasFamily(hmac) && symmetric == 0 {
+	if i.allowed.HasHMAC() && symmetric == 0 {
 		return configError(field+".Algorithms", "has an HS algorithm, but Keys has no symmetric key")
 	}
 	if c.AllowHTTP && c.JWKSURL == "" {

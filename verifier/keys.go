@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/quash-auth/quash/internal/jws"
 )
 
 const (
@@ -20,7 +22,7 @@ const (
 // reader is one way to get at a key set: URL, file, or nothing to read.
 type reader interface {
 	// read returns the key set as it is now.
-	read(ctx context.Context, allowed algSet) (*keySet, error)
+	read(ctx context.Context, allowed jws.AlgSet) (*jws.KeySet, error)
 	// changed reports, cheaply, that read would return something new.
 	changed() bool
 	// poll is how often changed is asked; 0: never.
@@ -31,14 +33,14 @@ type reader interface {
 // kid that is not in the set: then they wait, together, for one reading that run makes.
 type keySource struct {
 	issuer  string
-	allowed algSet
+	allowed jws.AlgSet
 	from    reader // nil: static
 	refresh time.Duration
 	log     *slog.Logger
 	now     func() time.Time
 
-	set  atomic.Pointer[keySet] // nil: never read
-	wake chan struct{}          // capacity 1: a flight waits for run
+	set  atomic.Pointer[jws.KeySet] // nil: never read
+	wake chan struct{}              // capacity 1: a flight waits for run
 
 	mu      sync.Mutex // guards what follows
 	running bool
@@ -55,9 +57,9 @@ type flight struct{ done chan struct{} }
 
 // find returns the key for a kid. It does I/O only indirectly: if the kid is unknown it waits for the shared reading, at
 // most until ctx ends.
-func (s *keySource) find(ctx context.Context, kid string) (*keySet, *key, error) {
+func (s *keySource) find(ctx context.Context, kid string) (*jws.KeySet, *jws.Key, error) {
 	if set := s.set.Load(); set != nil {
-		if k := set.find(kid); k != nil {
+		if k := set.Find(kid); k != nil {
 			return set, k, nil
 		}
 	}
@@ -70,7 +72,7 @@ func (s *keySource) find(ctx context.Context, kid string) (*keySet, *key, error)
 	}
 	set := s.set.Load()
 	if set != nil {
-		if k := set.find(kid); k != nil {
+		if k := set.Find(kid); k != nil {
 			return set, k, nil
 		}
 	}
@@ -205,15 +207,15 @@ func (s *keySource) read(ctx context.Context) error {
 }
 
 // install makes set the current one.
-func (s *keySource) install(set *keySet) {
+func (s *keySource) install(set *jws.KeySet) {
 	old := s.set.Load()
-	next := set.reuse(old)
+	next := set.Reuse(old)
 	if next == old {
 		return
 	}
 	s.set.Store(next)
-	s.log.Info("key set read", "issuer", s.issuer, "kids", next.ids(), "skipped", next.skipped)
-	for _, note := range next.notes {
+	s.log.Info("key set read", "issuer", s.issuer, "kids", next.IDs(), "skipped", next.Skipped)
+	for _, note := range next.Notes {
 		s.log.Warn("key set: "+note, "issuer", s.issuer)
 	}
 }
@@ -239,8 +241,8 @@ func (s *keySource) ready() error {
 		defer s.mu.Unlock()
 		return &keysError{s.issuer, s.err}
 	}
-	if len(set.byID) == 0 {
-		return fmt.Errorf("%w: the key set of issuer %q holds no key that can be used (%d skipped)", ErrNoKey, s.issuer, set.skipped)
+	if set.Len() == 0 {
+		return fmt.Errorf("%w: the key set of issuer %q holds no key that can be used (%d skipped)", ErrNoKey, s.issuer, set.Skipped)
 	}
 	return nil
 }

@@ -7,6 +7,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/quash-auth/quash/internal/jws"
 )
 
 // filePoll is how often a key set file is looked at.
@@ -20,7 +22,7 @@ type fileReader struct {
 	seen os.FileInfo // of the newest reading
 }
 
-func (f *fileReader) read(_ context.Context, allowed algSet) (*keySet, error) {
+func (f *fileReader) read(_ context.Context, allowed jws.AlgSet) (*jws.KeySet, error) {
 	info, err := os.Stat(f.path) // before it is opened: opening a pipe would wait for its writer
 	if err != nil {
 		return nil, fmt.Errorf("open the JWK Set file: %w", err)
@@ -33,14 +35,14 @@ func (f *fileReader) read(_ context.Context, allowed algSet) (*keySet, error) {
 		return nil, fmt.Errorf("open the JWK Set file: %w", err)
 	}
 	defer file.Close() //nolint:errcheck // read only
-	doc, err := io.ReadAll(io.LimitReader(file, maxKeySetBytes+1))
+	doc, err := io.ReadAll(io.LimitReader(file, jws.MaxKeySetBytes+1))
 	if err != nil {
 		return nil, fmt.Errorf("read the JWK Set file: %w", err)
 	}
 	f.mu.Lock()
 	f.seen = info
 	f.mu.Unlock()
-	set, err := parseKeySet(doc, allowed)
+	set, err := jws.ParseKeySet(doc, allowed)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.path, err)
 	}

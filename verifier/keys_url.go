@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/quash-auth/quash/internal/jws"
 )
 
 const (
@@ -52,7 +54,7 @@ func checkRedirect(r *http.Request, via []*http.Request) error {
 	return nil
 }
 
-func (u *urlReader) read(ctx context.Context, allowed algSet) (*keySet, error) {
+func (u *urlReader) read(ctx context.Context, allowed jws.AlgSet) (*jws.KeySet, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, u.url, nil)
 	if err != nil {
 		return nil, fmt.Errorf("fetch the JWK Set: %w", err)
@@ -66,11 +68,11 @@ func (u *urlReader) read(ctx context.Context, allowed algSet) (*keySet, error) {
 	if answer.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("fetch the JWK Set: %s answers %s", u.url, answer.Status)
 	}
-	doc, err := io.ReadAll(io.LimitReader(answer.Body, maxKeySetBytes+1))
+	doc, err := io.ReadAll(io.LimitReader(answer.Body, jws.MaxKeySetBytes+1))
 	if err != nil {
 		return nil, fmt.Errorf("fetch the JWK Set: %w", err)
 	}
-	return parseKeySet(doc, allowed)
+	return jws.ParseKeySet(doc, allowed)
 }
 
 func (u *urlReader) changed() bool       { return false }

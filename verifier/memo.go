@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/quash-auth/quash/internal/jws"
 )
 
 const (
@@ -18,9 +20,9 @@ const (
 type verified struct {
 	token  *Token
 	issuer *issuer
-	key    *key
-	kid    string  // of the header: what the key was found by
-	set    *keySet // in which it was found
+	key    *jws.Key
+	kid    string      // of the header: what the key was found by
+	set    *jws.KeySet // in which it was found
 	window window
 }
 
@@ -99,7 +101,7 @@ func (v *Verifier) remembered(raw string) (*verified, bool) {
 		v.counters.misses.Add(1)
 		return nil, false
 	}
-	if set := e.issuer.keys.set.Load(); set != e.set && set.find(e.kid) != e.key {
+	if set := e.issuer.keys.set.Load(); set != e.set && set.Find(e.kid) != e.key {
 		v.counters.misses.Add(1)
 		return nil, false
 	}

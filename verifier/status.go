@@ -133,7 +133,7 @@ func (i *issuer) status() IssuerStatus {
 		Unenforceable: scopeSet(i.lacking.Load()).scopes(), Undated: i.undated.Load(),
 	}
 	if set := i.keys.set.Load(); set != nil {
-		s.KeyIDs, s.Skipped, s.Notes = set.ids(), set.skipped, set.notes
+		s.KeyIDs, s.Skipped, s.Notes = set.IDs(), set.Skipped, set.Notes
 	}
 	i.keys.mu.Lock()
 	defer i.keys.mu.Unlock()

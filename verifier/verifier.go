@@ -14,6 +14,7 @@ import (
 
 	"github.com/quash-auth/quash/cache"
 	"github.com/quash-auth/quash/events"
+	"github.com/quash-auth/quash/internal/jws"
 )
 
 // Verifier checks access tokens and enforces revocations from memory. Its methods are safe for concurrent use. Make it
@@ -30,8 +31,8 @@ type Verifier struct {
 	memo                *cache.Memo[*verified] // nil: none
 	intake              intake
 	issuers             map[string]*issuer
-	order               []*issuer // as configured
-	anyAlg              algSet    // of all issuers
+	order               []*issuer  // as configured
+	anyAlg              jws.AlgSet // of all issuers
 
 	rule         FreshnessRule
 	undecodable  UndecodablePolicy
@@ -161,8 +162,8 @@ func (v *Verifier) addIssuer(n int, c Config) error {
 		if err != nil {
 			return configError(field+".JWKSFile", "cannot be used: %w", err)
 		}
-		if len(set.byID) == 0 {
-			return configError(field+".JWKSFile", "holds no key that can be used: %v", set.notes)
+		if set.Len() == 0 {
+			return configError(field+".JWKSFile", "holds no key that can be used: %v", set.Notes)
 		}
 		i.keys.install(set)
 		i.keys.readAt = v.now()

@@ -3,6 +3,8 @@ package verifier
 import (
 	"context"
 	"fmt"
+
+	"github.com/quash-auth/quash/internal/jws"
 )
 
 // Verify checks a token and returns it if it may be accepted now.
@@ -64,16 +66,16 @@ func (v *Verifier) verify(ctx context.Context, raw string, rule FreshnessRule, o
 
 // examine does everything that is the same whenever the token is seen: form, header, claims, signature.
 func (v *Verifier) examine(ctx context.Context, raw string) (*verified, error) {
-	p, err := split(raw)
+	p, err := jws.Split(raw)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	alg, ok := algByName(p.header.alg)
-	if !ok || !v.anyAlg.has(alg) {
+	alg, ok := jws.AlgByName(p.Header.Alg)
+	if !ok || !v.anyAlg.Has(alg) {
 		return nil, errAlgorithm
 	}
 	// The claims come before the signature because iss chooses the key.
-	claims, err := parseClaims(p.payload)
+	claims, err := parseClaims(p.Payload)
 	if err != nil {
 		return nil, err
 	}
@@ -81,33 +83,35 @@ func (v *Verifier) examine(ctx context.Context, raw string) (*verified, error) {
 	if iss == nil {
 		return nil, noIssuer(&claims)
 	}
-	if err := iss.check(&p.header, &claims); err != nil {
+	if err := iss.check(&p.Header, &claims); err != nil {
 		return nil, err
 	}
-	if !iss.allowed.has(alg) {
+	if !iss.allowed.Has(alg) {
 		return nil, errAlgorithm
 	}
 	w, err := claims.window(v.life, v.leeway)
 	if err != nil {
 		return nil, err
 	}
-	set, k, err := iss.keys.find(ctx, p.header.kid)
+	set, k, err := iss.keys.find(ctx, p.Header.KeyID)
 	if err != nil {
 		return nil, err
 	}
-	if !k.algs.has(alg) {
+	if !k.Algs.Has(alg) {
 		return nil, errKeyAlgorithm
 	}
-	if err := algorithms[alg].method.Verify(p.signed, p.signature, k.public); err != nil {
+	if err := k.Verify(alg, p.Signed, p.Signature); err != nil {
 		return nil, errSignature
 	}
-	t := claims.token(iss.name, p.header.typ, k.id, p.payload)
+	t := claims.token(iss.name, p.Header.Typ, k.ID, p.Payload)
 	t.by, t.ref, t.until = v, v.ref(t.claims()), w.to
 	iss.saw(t)
-	return &verified{token: t, issuer: iss, key: k, kid: p.header.kid, set: set, window: w}, nil
+	return &verified{token: t, issuer: iss, key: k, kid: p.Header.KeyID, set: set, window: w}, nil
 }
 
 var (
+	errTooLong      = fmt.Errorf("%w: longer than MaxTokenBytes", ErrMalformed)
+	errJSON         = fmt.Errorf("%w: not a strict JSON object", ErrMalformed)
 	errAlgorithm    = fmt.Errorf("%w by the configuration", ErrAlgorithm)
 	errKeyAlgorithm = fmt.Errorf("%w: the key is for another one", ErrAlgorithm)
 	errSignature    = fmt.Errorf("%w", ErrSignature)

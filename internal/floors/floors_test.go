@@ -32,12 +32,15 @@ var house = map[string]room{
 
 	"internal/snapshot": {floor: 0, why: "a file format; small, no policy, nothing to trust but the standard library"},
 
+	"internal/jws": {floor: 1, ours: []string{"internal/strictjson"}, outside: []string{goJWT, goJOSE},
+		why: "reads what strangers sign; knows no claims, so that it can be held against other people's test vectors"},
+
 	"events": {floor: 1, ours: []string{"internal/strictjson"}, outside: []string{natsGo, nuid},
 		why: "the wire contract; business systems embed it to publish, so it brings the NATS client and nothing else"},
 	"cache": {floor: 1, outside: []string{ristretto, xxhash},
 		why: "what a node remembers; knows neither NATS nor JWT, so that it can be fuzzed and measured alone"},
 
-	"verifier": {floor: 2, ours: []string{"events", "cache", "internal/snapshot", "internal/strictjson"}, outside: []string{natsGo, goJWT, goJOSE, xTime, xSync},
+	"verifier": {floor: 2, ours: []string{"events", "cache", "internal/jws", "internal/snapshot", "internal/strictjson"}, outside: []string{natsGo, xTime, xSync},
 		why: "embedded by every API; each module here is one in somebody else's build"},
 	"issuer": {floor: 2, ours: []string{"events", "cache", "internal/snapshot", "internal/strictjson"}, outside: []string{natsGo, goJWT, goJOSE, xCrypto, xTime, xSync},
 		why: "shares a wire format with verifier, not code: golden files hold both to it"},

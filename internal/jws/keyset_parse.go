@@ -1,4 +1,4 @@
-package verifier
+package jws
 
 import (
 	"encoding/json"
@@ -12,16 +12,16 @@ import (
 	"github.com/quash-auth/quash/internal/strictjson"
 )
 
-const (
-	maxKeySetBytes = 1 << 20
-	maxNotes       = 8 // of one set; the rest is only counted
-)
+// MaxKeySetBytes is the greatest length of a JWK Set.
+const MaxKeySetBytes = 1 << 20
 
-// parseKeySet reads a JWK Set (RFC 7517 section 5). A key it cannot use is skipped and noted, as that section asks for. A
+const maxNotes = 8 // of one set; the rest is only counted
+
+// ParseKeySet reads a JWK Set (RFC 7517 section 5). A key it cannot use is skipped and noted, as that section asks for. A
 // document that is not a JWK Set, or whose kids are ambiguous, is refused as a whole.
-func parseKeySet(doc []byte, allowed algSet) (*keySet, error) {
-	if len(doc) > maxKeySetBytes {
-		return nil, fmt.Errorf("read the JWK Set: longer than %d bytes", maxKeySetBytes)
+func ParseKeySet(doc []byte, allowed AlgSet) (*KeySet, error) {
+	if len(doc) > MaxKeySetBytes {
+		return nil, fmt.Errorf("read the JWK Set: longer than %d bytes", MaxKeySetBytes)
 	}
 	var list []byte
 	err := strictjson.Object(doc, func(name string, value []byte) error {
@@ -36,7 +36,7 @@ func parseKeySet(doc []byte, allowed algSet) (*keySet, error) {
 	if list == nil {
 		return nil, errors.New("read the JWK Set: it has no member \"keys\"")
 	}
-	set := &keySet{byID: make(map[string]*key)}
+	set := NewKeySet()
 	number := 0
 	err = strictjson.Elements(list, func(element []byte) error {
 		number++
@@ -45,11 +45,11 @@ func parseKeySet(doc []byte, allowed algSet) (*keySet, error) {
 			set.note("key %d: %s", number, warning)
 		}
 		if err != nil {
-			set.skipped++
+			set.Skipped++
 			set.note("key %d was skipped: %v", number, err)
 			return nil
 		}
-		return set.add(k)
+		return set.Add(k)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read the JWK Set: %w", err)
@@ -57,9 +57,9 @@ func parseKeySet(doc []byte, allowed algSet) (*keySet, error) {
 	return set, nil
 }
 
-func (s *keySet) note(format string, args ...any) {
-	if len(s.notes) < maxNotes {
-		s.notes = append(s.notes, fmt.Sprintf(format, args...))
+func (s *KeySet) note(format string, args ...any) {
+	if len(s.Notes) < maxNotes {
+		s.Notes = append(s.Notes, fmt.Sprintf(format, args...))
 	}
 }
 
@@ -77,7 +77,7 @@ var publicMembers = []string{"kty", "crv", "x", "y", "n", "e"}
 // privateMembers hold secrets (RFC 7518 section 6).
 var privateMembers = []string{"d", "p", "q", "dp", "dq", "qi", "oth"}
 
-func parseKey(raw []byte, allowed algSet) (k *key, warning string, err error) {
+func parseKey(raw []byte, allowed AlgSet) (k *Key, warning string, err error) {
 	j := jwk{public: make(map[string]json.RawMessage, len(publicMembers))}
 	if err := strictjson.Object(raw, j.member); err != nil {
 		return nil, "", err
@@ -96,7 +96,7 @@ func parseKey(raw []byte, allowed algSet) (k *key, warning string, err error) {
 	if err := parsed.UnmarshalJSON(doc); err != nil {
 		return nil, warning, fmt.Errorf("read the key: %w", err)
 	}
-	k, err = newKey(j.Kid, j.Alg, parsed.Key, allowed)
+	k, err = NewKey(j.Kid, j.Alg, parsed.Key, allowed)
 	return k, warning, err
 }
 

@@ -1,4 +1,4 @@
-package verifier
+package jws
 
 import (
 	"crypto/ecdsa"
@@ -30,8 +30,11 @@ const (
 	hmac
 )
 
-// algSet is a set of algorithms, one bit for each place in algorithms.
-type algSet uint16
+// Alg is an algorithm: its place in algorithms.
+type Alg uint8
+
+// AlgSet is a set of algorithms, one bit for each.
+type AlgSet uint16
 
 // algorithms is constant. `none` is not an algorithm.
 var algorithms = [...]algorithm{
@@ -50,30 +53,29 @@ var algorithms = [...]algorithm{
 	{name: "HS512", method: jwt.SigningMethodHS512, family: hmac, secret: 64},
 }
 
-var defaultAlgorithms = []string{"ES256", "RS256", "EdDSA"}
-
-// algByName compares exactly: alg is case-sensitive (RFC 7515 section 4.1.1).
-func algByName(name string) (int, bool) {
+// AlgByName compares exactly: alg is case-sensitive (RFC 7515 section 4.1.1).
+func AlgByName(name string) (Alg, bool) {
 	for i := range algorithms {
 		if algorithms[i].name == name {
-			return i, true
+			return Alg(i), true
 		}
 	}
 	return 0, false
 }
 
-func (s algSet) has(alg int) bool { return s&(1<<alg) != 0 }
+// With returns the set and alg.
+func (s AlgSet) With(alg Alg) AlgSet { return s | 1<<alg }
 
-func (s algSet) hasFamily(f family) bool {
-	for i := range algorithms {
-		if s.has(i) && algorithms[i].family == f {
-			return true
-		}
-	}
-	return false
+// Has reports whether alg is one of the set.
+func (s AlgSet) Has(alg Alg) bool { return s&(1<<alg) != 0 }
+
+// HasHMAC reports whether the set holds an algorithm with a symmetric key.
+func (s AlgSet) HasHMAC() bool {
+	return s&algsWhere(func(a *algorithm) bool { return a.family == hmac }) != 0
 }
 
-func algNames() string {
+// AlgNames lists all algorithms, for messages.
+func AlgNames() string {
 	names := make([]string, len(algorithms))
 	for i := range algorithms {
 		names[i] = algorithms[i].name
@@ -87,7 +89,7 @@ const (
 )
 
 // algsOf returns the algorithms a key can be used with, or why it is refused.
-func algsOf(key any) (algSet, error) {
+func algsOf(key any) (AlgSet, error) {
 	switch k := key.(type) {
 	case *rsa.PublicKey:
 		if k == nil || k.N == nil {
@@ -127,8 +129,8 @@ func algsOf(key any) (algSet, error) {
 	return 0, fmt.Errorf("keys of type %T are not supported", key)
 }
 
-func algsWhere(fits func(*algorithm) bool) algSet {
-	var set algSet
+func algsWhere(fits func(*algorithm) bool) AlgSet {
+	var set AlgSet
 	for i := range algorithms {
 		if fits(&algorithms[i]) {
 			set |= 1 << i
