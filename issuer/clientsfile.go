@@ -23,6 +23,15 @@ func ReadClients(path string) ([]Client, error) {
 }
 
 func readClientsFile(path string) ([]byte, error) {
+	info, err := os.Stat(path) // before it is opened: opening a pipe would wait for its writer
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, errors.New("is not a regular file")
+	case info.Mode().Perm()&0o002 != 0:
+		return nil, errors.New("everybody may write it: chmod o-w it, and look for clients that are not yours")
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err

@@ -63,6 +63,13 @@ func openKeys(dir, alg string, delay time.Duration, now func() time.Time) (*keyr
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("%w: KeysDir: %w", ErrConfig, err)
 	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return nil, fmt.Errorf("%w: KeysDir: %w", ErrConfig, err)
+	}
+	if info.Mode().Perm()&0o002 != 0 {
+		return nil, fmt.Errorf("%w: KeysDir: everybody may put keys into %s: chmod o-w it, and look for keys that are not yours", ErrConfig, dir)
+	}
 	if err := k.load(); err != nil {
 		return nil, err
 	}
@@ -75,7 +82,7 @@ func openKeys(dir, alg string, delay time.Duration, now func() time.Time) (*keyr
 	}
 	k.changing.Lock()
 	defer k.changing.Unlock()
-	_, err := k.succeed(of)
+	_, err = k.succeed(of)
 	return k, err
 }
 
@@ -194,15 +201,19 @@ func (k *keyring) jwks() []byte {
 	return k.set
 }
 
-// revoke takes a key out of use for good; if no other may sign, a new one is made, and signs at once.
+// revoke takes a key out of use for good; if no other may sign, a new one is made, and signs at once. It may be repeated, and
+// makes the new one then if it could not be stored before.
 func (k *keyring) revoke(kid string) error {
 	k.mu.Lock()
 	known := k.revoked[kid]
 	k.revoked[kid] = true
 	err := k.publish()
 	k.mu.Unlock()
-	if err != nil || known {
+	if err != nil {
 		return err
+	}
+	if _, none := k.signer(); known && none == nil {
+		return nil
 	}
 	k.changing.Lock()
 	defer k.changing.Unlock()
@@ -210,6 +221,9 @@ func (k *keyring) revoke(kid string) error {
 		return err
 	}
 	if _, err := k.signer(); err != nil {
+		if !k.has(kid) {
+			kid = firstKey // anybody's text is no name of a file
+		}
 		_, err = k.succeed(kid)
 		return err
 	}
