@@ -25,7 +25,7 @@ type exchange struct {
 
 // exchange returns the renewal of a token, begun by whoever came first, or nil if none is tried.
 func (r *Renewer) exchange(t *verifier.Token, raw string, now time.Time) *exchange {
-	key := name{t.Issuer, t.ID}
+	key := name{t.ID, t.Subject, t.Session, t.Client}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if x := r.held[key]; x != nil {

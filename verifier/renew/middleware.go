@@ -61,7 +61,7 @@ func (r *Renewer) next(req *http.Request) (access string, expires int64) {
 }
 
 func (r *Renewer) due(t *verifier.Token, now time.Time) bool {
-	if t.Once || t.Session == "" || t.ID == "" || t.IssuedAt.IsZero() || !now.Before(t.Expires) {
+	if t.Issuer != r.c.Issuer || t.Once || t.Session == "" || t.ID == "" || t.IssuedAt.IsZero() || !now.Before(t.Expires) {
 		return false
 	}
 	life := t.Expires.Sub(t.IssuedAt)

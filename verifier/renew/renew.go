@@ -24,6 +24,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,6 +42,9 @@ const (
 type Config struct {
 	// TokenURL is the issuer's token endpoint. Required. https, or http on a loopback host.
 	TokenURL string
+	// Issuer whose tokens are renewed, which the token endpoint belongs to: it gets to see no others. Empty: the verifier's, if that
+	// has only one.
+	Issuer string
 	// ClientID and ClientSecret are the API's own, of a client that may exchange its users' tokens. Required.
 	ClientID, ClientSecret string
 	// Early is how long before its expiry a token is renewed, at most half of its life. Zero: a third of its life.
@@ -84,7 +88,8 @@ type Renewer struct {
 }
 
 // name is a token's.
-type name struct{ issuer, id string }
+// name of a token. Not the jti alone: what one user gets must not reach another, whatever an issuer calls their tokens.
+type name struct{ id, subject, session, client string }
 
 // Stats are counters since New.
 type Stats struct {
@@ -118,6 +123,13 @@ func New(v *verifier.Verifier, c Config) (*Renewer, error) {
 		return nil, bad("Wait", "is negative")
 	case c.Timeout < 0:
 		return nil, bad("Timeout", "is negative")
+	}
+	known := v.Status().Issuers
+	if c.Issuer == "" && len(known) == 1 {
+		c.Issuer = known[0].Issuer
+	}
+	if !slices.ContainsFunc(known, func(i verifier.IssuerStatus) bool { return i.Issuer == c.Issuer }) {
+		return nil, bad("Issuer", "is not one of the verifier's, or empty where it has several")
 	}
 	if c.Wait == 0 {
 		c.Wait = defaultWait

@@ -1,6 +1,7 @@
 package renew_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,9 +34,9 @@ type world struct {
 	answer    func(http.ResponseWriter, *http.Request)
 }
 
-func newWorld(t *testing.T, change func(*renew.Config)) *world {
+func newWorld(t *testing.T, change func(*renew.Config), opts ...verifiertest.Option) *world {
 	t.Helper()
-	w := &world{Issuer: verifiertest.New(t), t: t}
+	w := &world{Issuer: verifiertest.New(t, opts...), t: t}
 	w.answer = func(rw http.ResponseWriter, r *http.Request) { w.give(rw, w.Mint(verifiertest.Life(10*time.Minute))) }
 	endpoint := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		_ = r.ParseForm()
@@ -180,6 +181,51 @@ func TestNeverRenewed(t *testing.T) {
 	if w.asked() != 0 {
 		t.Errorf("%d exchanges, want none", w.asked())
 	}
+}
+
+// The token endpoint gets to see the tokens of its own issuer only.
+func TestOtherIssuersTokensStayHere(t *testing.T) {
+	other := func(c *verifier.Config) {
+		second := c.Issuers[0]
+		second.Issuer = "https://idp.example"
+		c.Issuers = append(c.Issuers, second)
+	}
+	w := newWorld(t, func(c *renew.Config) { c.Issuer = verifiertest.IssuerURL }, verifiertest.WithConfig(other))
+	w.served("another issuer's", w.get(old(w, verifiertest.With("iss", "https://idp.example"))), false)
+	if w.asked() != 0 {
+		t.Errorf("%d exchanges of a token of another issuer", w.asked())
+	}
+	w.served("our issuer's", w.get(old(w)), true)
+	for _, issuer := range []string{"", "https://third.example"} {
+		c := renew.Config{TokenURL: "https://issuer.example/token", ClientID: "a", ClientSecret: "b", Issuer: issuer}
+		if _, err := renew.New(w.Verifier(), c); !errors.Is(err, verifier.ErrConfig) || !strings.Contains(err.Error(), "Issuer") {
+			t.Errorf("Issuer %q of two: got %v, want ErrConfig that names it", issuer, err)
+		}
+	}
+}
+
+// A jti that an issuer gives to two users hands nobody the other one's token.
+func TestSameNameOfTwoTokens(t *testing.T) {
+	w := newWorld(t, nil)
+	w.setAnswer(func(rw http.ResponseWriter, r *http.Request) {
+		w.give(rw, w.Mint(verifiertest.Subject(subject(r.Form.Get("subject_token")))))
+	})
+	for _, who := range []string{"ann", "bob"} {
+		rec := w.get(old(w, verifiertest.ID("1"), verifiertest.Subject(who)))
+		w.served(who, rec, true)
+		if got := subject(rec.Header().Get(renew.HeaderToken)); got != who {
+			t.Errorf("%s got a token of %s", who, got)
+		}
+	}
+}
+
+func subject(token string) string {
+	var claims struct {
+		Sub string `json:"sub"`
+	}
+	payload, _ := base64.RawURLEncoding.DecodeString(strings.Split(token+"..", ".")[1])
+	_ = json.Unmarshal(payload, &claims)
+	return claims.Sub
 }
 
 // Whatever the issuer does, the request is served.
