@@ -109,6 +109,11 @@ type Config struct {
 	// AddressEvery is how often one more attempt is granted after that; 0 is twice LoginEvery. More than LoginEvery times the
 	// number of replicas, so that one address alone cannot take all the attempts of an account.
 	AddressEvery time.Duration
+	// OwnBurst is how often at once one user may do at each replica what costs all others something although she may do it: log in,
+	// renew by cookie, revoke an access token of her own (the latter two leave a statement on every node); 0 is 100.
+	OwnBurst int
+	// OwnEvery is how often one more of those is granted after that; 0 is one second.
+	OwnEvery time.Duration
 	// RevokeBurst is how many tokens, sessions and subjects one operator or system may revoke at once through the HTTP
 	// endpoints, for all replicas together; 0 is 100. Previews count as well.
 	RevokeBurst int
@@ -197,7 +202,7 @@ func (c Config) complete() (Config, error) {
 	}{
 		{"KeyDelay", &c.KeyDelay, 20 * time.Minute}, {"AccessLife", &c.AccessLife, 10 * time.Minute},
 		{"RefreshIdle", &c.RefreshIdle, 24 * time.Hour}, {"RefreshAbsolute", &c.RefreshAbsolute, 30 * 24 * time.Hour},
-		{"ReuseGrace", &c.ReuseGrace, 0}, {"LoginEvery", &c.LoginEvery, 5 * time.Second},
+		{"ReuseGrace", &c.ReuseGrace, 0}, {"LoginEvery", &c.LoginEvery, 5 * time.Second}, {"OwnEvery", &c.OwnEvery, time.Second},
 		{"RevokeEvery", &c.RevokeEvery, 100 * time.Millisecond}, {"WideEvery", &c.WideEvery, time.Minute},
 		{"MaxStaleness", &c.MaxStaleness, 30 * time.Second}, {"RepairInterval", &c.RepairInterval, 5 * time.Second},
 		{"Timeout", &c.Timeout, 5 * time.Second},
@@ -230,6 +235,8 @@ func (c Config) complete() (Config, error) {
 		return bad("AddressBurst", "is negative")
 	case c.AddressEvery < 0:
 		return bad("AddressEvery", "is negative")
+	case c.OwnBurst < 0:
+		return bad("OwnBurst", "is negative")
 	case c.RevokeBurst < 0:
 		return bad("RevokeBurst", "is negative")
 	case c.WideBurst < 0:
@@ -240,7 +247,7 @@ func (c Config) complete() (Config, error) {
 		c.PasswordWorkers = runtime.GOMAXPROCS(0)
 	}
 	c.LoginBurst, c.RevokeBurst, c.WideBurst = cmp.Or(c.LoginBurst, 10), cmp.Or(c.RevokeBurst, 100), cmp.Or(c.WideBurst, 5)
-	c.AddressBurst = cmp.Or(c.AddressBurst, 50)
+	c.AddressBurst, c.OwnBurst = cmp.Or(c.AddressBurst, 50), cmp.Or(c.OwnBurst, 100)
 	c.AddressEvery = cmp.Or(c.AddressEvery, 2*c.LoginEvery)
 	if c.Argon2, err = c.Argon2.complete(); err != nil {
 		return bad("Argon2", err.Error())

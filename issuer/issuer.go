@@ -30,6 +30,7 @@ type Issuer struct {
 	passwords *passwords
 	throttle  *throttle
 	limit     limit
+	haste     haste
 	publisher *events.Publisher
 	feed      *events.Subscriber
 	deny      *cache.Denylist
@@ -103,6 +104,7 @@ func New(ctx context.Context, c Config) (*Issuer, error) {
 	}
 	i.throttle = &throttle{attempts, &turns{}, pace{float64(c.LoginBurst), c.LoginEvery},
 		newAddresses(pace{float64(c.AddressBurst), c.AddressEvery}, c.Now), c.Now}
+	i.haste = haste{newAddresses(pace{float64(c.OwnBurst), c.OwnEvery}, c.Now)}
 	i.limit.narrow, i.limit.wide = i.throttle.with(c.RevokeBurst, c.RevokeEvery), i.throttle.with(c.WideBurst, c.WideEvery)
 	if i.users == nil {
 		i.users = kvUsers{i.store}

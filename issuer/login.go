@@ -37,6 +37,9 @@ func (i *Issuer) attempt(ctx context.Context, name, address string, f func() err
 	if err := i.current(); err != nil {
 		return err
 	}
+	if err := i.haste.spent(hasteLogin + foldName(name)); err != nil {
+		return err
+	}
 	try, err := i.throttle.take(ctx, foldName(name), address)
 	if err != nil {
 		return err
@@ -48,6 +51,7 @@ func (i *Issuer) attempt(ctx context.Context, name, address string, f func() err
 		return failed
 	case failed == nil, errors.Is(failed, ErrDisabled):
 		end = try.success
+		_ = i.haste.take(hasteLogin + foldName(name)) // what is spent already was so by others at the same time
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveBackTimeout) // the request's own time may be up
 	defer cancel()

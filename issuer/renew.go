@@ -74,6 +74,9 @@ func (i *Issuer) renew(ctx context.Context, s *session, secret []byte, asked []s
 	if err != nil {
 		return nil, err
 	}
+	if err := i.haste.take(hasteTokens + s.Sub); err != nil {
+		return nil, err
+	}
 	h, next := s.heir(secret, issued, i.cfg.RefreshIdle)
 	statement, err := i.complete(ctx, events.Revocation{ID: events.NewID(), Issuer: i.cfg.Issuer, Scope: events.Session, Key: s.sid,
 		By: "user", Actor: s.Sub, Reason: "renewed: a new session took its place"})
@@ -121,7 +124,8 @@ func (i *Issuer) writeHeir(ctx context.Context, s, h *session) error {
 	}
 	// Any revision: only the newest can have an heir, and its own record is compared.
 	newest := write{key: key, value: value, revision: anyRevision, life: h.life(i.cfg.Now())}
-	if err := i.createSession(ctx, h, over, pointer, newest); err != nil {
+	// The old one's index record would only be in the way: a page of a browser leaves hundreds of them.
+	if err := i.createSession(ctx, h, over, pointer, newest, write{key: s.index().key(), revision: anyRevision}); err != nil {
 		return err
 	}
 	s.revision = h.revision + 2 // a batch is stored in one piece: the heir, its index record, this one

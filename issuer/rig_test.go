@@ -58,7 +58,7 @@ func start(t testing.TB, natsURL string, change ...func(*issuer.Config)) *rig {
 	cfg := issuer.Config{
 		Issuer: iss, Audience: []string{"https://api.example"}, KeysDir: filepath.Join(t.TempDir(), "keys"), EnsureStream: true,
 		Argon2: issuer.Argon2{Memory: 64, Time: 1}, BeaconInterval: 400 * time.Millisecond, RepairInterval: 100 * time.Millisecond,
-		Node: "test",
+		Node: "test", OwnBurst: 1 << 20,
 	}
 	for _, f := range change {
 		f(&cfg)

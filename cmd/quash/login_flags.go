@@ -15,6 +15,8 @@ type loginFlags struct {
 	LoginEvery      time.Duration `default:"5s" help:"How often one more attempt is granted after that (${default})."`
 	AddressBurst    int           `default:"50" placeholder:"N" help:"Wrong passwords in a row, for any accounts, from one address before it has to wait (${default})."`
 	AddressEvery    time.Duration `default:"10s" help:"How often one more attempt is granted to an address after that; more than --login-every, or one address can take all attempts of an account (${default})."`
+	OwnBurst        int           `default:"100" placeholder:"N" help:"How often at once one user may log in, and renew by cookie or revoke an access token, at each replica (${default})."`
+	OwnEvery        time.Duration `default:"1s" help:"How often one more of those is granted after that (${default})."`
 }
 
 // check refuses what the issuer would take for "use the default".
@@ -34,6 +36,10 @@ func (f *loginFlags) check() error {
 		return usagef("--address-burst", "%d is below 1: nobody could log in", f.AddressBurst)
 	case f.AddressEvery < time.Millisecond:
 		return usagef("--address-every", "%v is below 1ms: guessing would not be slowed down", f.AddressEvery)
+	case f.OwnBurst < 1:
+		return usagef("--own-burst", "%d is below 1: nobody could log in", f.OwnBurst)
+	case f.OwnEvery < time.Millisecond:
+		return usagef("--own-every", "%v is below 1ms: nobody would be slowed down", f.OwnEvery)
 	}
 	return nil
 }
@@ -42,4 +48,5 @@ func (f *loginFlags) apply(c *issuer.Config) {
 	c.Argon2 = issuer.Argon2{Memory: f.PasswordMemory, Time: f.PasswordPasses}
 	c.PasswordWorkers, c.LoginBurst, c.LoginEvery = f.PasswordWorkers, f.LoginBurst, f.LoginEvery
 	c.AddressBurst, c.AddressEvery = f.AddressBurst, f.AddressEvery
+	c.OwnBurst, c.OwnEvery = f.OwnBurst, f.OwnEvery
 }

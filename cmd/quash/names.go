@@ -62,6 +62,8 @@ var fieldNames = map[string]string{
 	"LoginEvery":       "--login-every",
 	"AddressBurst":     "--address-burst",
 	"AddressEvery":     "--address-every",
+	"OwnBurst":         "--own-burst",
+	"OwnEvery":         "--own-every",
 	"Replicas":         "--replicas",
 	"ClientsFile":      "--clients",
 	"Cookies":          "--cookies",

@@ -112,7 +112,7 @@ func withAddress(a string) worldOption { return func(c *worldConfig) { c.address
 const worldAdmin = "admin"
 
 // cheap logins: what is tested here is not the hash. Flags of a test come later and win.
-var cheap = []string{"--password-memory", "64", "--password-passes", "1", "--login-burst", "1000"}
+var cheap = []string{"--password-memory", "64", "--password-passes", "1", "--login-burst", "1000", "--own-burst", "10000"}
 
 func newWorld(t testing.TB, options ...worldOption) *world {
 	t.Helper()
