@@ -83,8 +83,8 @@ func TestGrants(t *testing.T) {
 		t.Errorf("short: got %d %s, want no refresh token", a.status, a.raw)
 	}
 	r.want("code", login("code"), 400, "unauthorized_client")
-	r.want("off", login("off"), 401, "invalid_client")
-	r.want("off, refresh", r.form("/token", "grant_type", "refresh_token", "client_id", "off", "refresh_token", "x"), 401, "invalid_client")
+	r.want("off", login("off"), 400, "invalid_client")
+	r.want("off, refresh", r.form("/token", "grant_type", "refresh_token", "client_id", "off", "refresh_token", "x"), 400, "invalid_client")
 }
 
 // TestLoginDefault: the first client is nobody's default if it may not log people in.
@@ -96,7 +96,7 @@ func TestLoginDefault(t *testing.T) {
 		"no login":     {ID: "first", Public: true, Grants: []string{issuer.GrantRefresh}},
 	} {
 		r := start(t, nats.URL(), func(c *issuer.Config) { c.Clients = []issuer.Client{first, {ID: "app", Public: true}} })
-		r.want(name, r.tryLogin("ann", password), 401, "invalid_client")
+		r.want(name, r.tryLogin("ann", password), 400, "invalid_client")
 	}
 }
 

@@ -150,9 +150,9 @@ func TestCodeIsBound(t *testing.T) {
 			r.want("no "+name, r.exchange(f, code, name, ""), 400, "invalid_request")
 		}
 		r.want("no code", r.exchange(f, code, "code", ""), 400, "invalid_request")
-		r.want("unknown client", r.exchange(f, code, "client_id", "nope"), 401, "invalid_client")
-		r.want("a confidential client without its secret", r.exchange(f, code, "client_id", "desk"), 401, "invalid_client")
-		r.want("a disabled client", r.exchange(f, code, "client_id", "off"), 401, "invalid_client")
+		r.want("unknown client", r.exchange(f, code, "client_id", "nope"), 400, "invalid_client")
+		r.want("a confidential client without its secret", r.exchange(f, code, "client_id", "desk"), 400, "invalid_client")
+		r.want("a disabled client", r.exchange(f, code, "client_id", "off"), 400, "invalid_client")
 		r.want("not its grant", r.exchange(flow{client: "quash", redirect: f.redirect, verifier: f.verifier}, code), 400, "unauthorized_client")
 		r.want("in the query", r.do(r.request("POST", "/token?code="+code, formType, "grant_type=authorization_code")), 400, "invalid_request")
 		r.want("by GET", r.do(r.request("GET", "/token?grant_type=authorization_code&code="+code, "", "")), 405, "invalid_request")

@@ -111,6 +111,11 @@ func (i *Issuer) endpoint(h func(http.ResponseWriter, *http.Request) error, meth
 // refuse is the one table from errors to answers.
 func (i *Issuer) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	f := i.answer(err)
+	if f == errInvalidClient && len(r.Header["Authorization"]) == 0 && !strings.HasSuffix(r.URL.Path, "/introspect") {
+		// RFC 6749 §5.2: 401 and a challenge are for clients that used the header. Browsers would ask people for a password, and
+		// strict clients would not read the code. RFC 7662 §2.3 has 401 in any case.
+		f = &fault{status: http.StatusBadRequest, code: f.code, description: f.description}
+	}
 	i.logFailure(r, err)
 	if f.challenge != "" {
 		w.Header().Set("WWW-Authenticate", f.challenge)

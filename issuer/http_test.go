@@ -53,7 +53,7 @@ func TestLoginAnswers(t *testing.T) {
 	r.want("no type", r.do(r.request("POST", "/login", "", good)), 415, "invalid_request")
 	r.want("charset", r.do(r.request("POST", "/login", "application/json; charset=utf-8", good)), 200, "")
 	r.want("large", r.do(r.request("POST", "/login", jsonType, `{"username":"`+strings.Repeat("a", 70_000)+`"}`)), 413, "invalid_request")
-	r.want("unknown client", r.do(r.request("POST", "/login", jsonType, `{"username":"ann","password":"x","client_id":"nope"}`)), 401, "invalid_client")
+	r.want("unknown client", r.do(r.request("POST", "/login", jsonType, `{"username":"ann","password":"x","client_id":"nope"}`)), 400, "invalid_client")
 	get := r.do(r.request("GET", "/login", "", ""))
 	r.want("GET", get, 405, "invalid_request")
 	if get.header.Get("Allow") != "POST" {
@@ -82,7 +82,7 @@ func TestTokenAnswers(t *testing.T) {
 	r.want("in the query", r.do(r.request("POST", "/token?refresh_token="+s.Refresh, formType, "grant_type=refresh_token")), 400, "invalid_request")
 	r.want("JSON", r.do(r.request("POST", "/token", jsonType, "{}")), 400, "invalid_request")
 	r.want("more scope", r.form("/token", "grant_type", "refresh_token", "refresh_token", s.Refresh, "scope", "read delete"), 400, "invalid_scope")
-	r.want("another client", r.form("/token", "grant_type", "refresh_token", "refresh_token", s.Refresh, "client_id", "web"), 401, "invalid_client")
+	r.want("another client", r.form("/token", "grant_type", "refresh_token", "refresh_token", s.Refresh, "client_id", "web"), 400, "invalid_client")
 	r.want("another client, secret in the body", r.form("/token", "grant_type", "refresh_token", "refresh_token", s.Refresh, "client_id", "web", "client_secret", secret), 400, "invalid_grant")
 	less := r.form("/token", "grant_type", "refresh_token", "refresh_token", s.Refresh, "scope", "read", "client_id", "app")
 	if less.status != 200 || less.Scope != "read" || claim(t, less.Access, "scope") != "read" {
@@ -99,7 +99,7 @@ func TestTokenAnswers(t *testing.T) {
 	}
 	escaped := strings.NewReplacer("+", "%2B", "/", "%2F", " ", "+", "%", "%25").Replace(secret)
 	login := `{"username":"ann","password":"` + password + `","client_id":"web"}`
-	r.want("confidential client without its secret", r.do(r.request("POST", "/login", jsonType, login)), 401, "invalid_client")
+	r.want("confidential client without its secret", r.do(r.request("POST", "/login", jsonType, login)), 400, "invalid_client")
 	w := basic("/login", jsonType, login, "web", escaped)
 	if w.status != 200 || w.Scope != "read write delete" {
 		t.Fatalf("confidential client: got %d %s, want 200", w.status, w.raw)

@@ -95,8 +95,8 @@ func TestS8_DisabledClient(t *testing.T) {
 		for _, r := range []*rig{a, b} {
 			r.dead("a token of app", old.Access)
 			r.alive("a token of the other client", foreign.Access)
-			r.want("login at app", r.loginAt("app"), 401, "invalid_client")
-			r.want("refresh at app", r.refreshAt("app", old.Refresh), 401, "invalid_client")
+			r.want("login at app", r.loginAt("app"), 400, "invalid_client")
+			r.want("refresh at app", r.refreshAt("app", old.Refresh), 400, "invalid_client")
 			r.want("refresh without a client", r.refresh(old.Refresh), 400, "invalid_grant")
 		}
 		a.want("refresh at the other client", a.refreshAt("other", foreign.Refresh), 200, "")
@@ -137,7 +137,7 @@ func TestS8_RemovedClient(t *testing.T) {
 	f.write(other)
 	r = startWith(t, nats.URL(), r.cfg)
 	until(t, "the statement", func() bool { return r.published(events.Client, "app") == 1 })
-	r.want("login at app", r.loginAt("app"), 401, "invalid_client")
+	r.want("login at app", r.loginAt("app"), 400, "invalid_client")
 	r.want("refresh at app", r.refresh(app.Refresh), 400, "invalid_grant")
 	r.dead("a token of app", app.Access)
 	r.alive("a token of the other client", kept.Access)
@@ -216,7 +216,7 @@ func TestClientsFile(t *testing.T) {
 	r.user("ann")
 	r.want("login at app", r.loginAt("app"), 200, "")
 	r.want("login at the first client", r.tryLogin("ann", password), 200, "")
-	r.want("login at a stranger", r.loginAt("other"), 401, "invalid_client")
+	r.want("login at a stranger", r.loginAt("other"), 400, "invalid_client")
 	f.raw(`{"clients":[`)
 	for range 2 {
 		if err := r.Reload(t.Context()); !errors.Is(err, issuer.ErrConfig) || !strings.Contains(err.Error(), f.path) {
@@ -308,8 +308,8 @@ func TestS8_DisabledMeanwhile(t *testing.T) {
 		}
 		f.write(appOff)
 		go r.Reload(t.Context()) //nolint:errcheck // seen by what follows
-		until(t, "disabled", func() bool { return r.refreshAt("app", "x").status == 401 })
+		until(t, "disabled", func() bool { return r.refreshAt("app", "x").Error == "invalid_client" })
 		return nil
 	})
-	r.want("login", r.loginAt("app"), 401, "invalid_client")
+	r.want("login", r.loginAt("app"), 400, "invalid_client")
 }

@@ -178,6 +178,10 @@ func (i *Issuer) publishSession(ctx context.Context, s *session) (events.Ack, er
 // mark took its iat earlier than that.
 func (i *Issuer) raise(ctx context.Context, r events.Revocation) (events.Ack, error) {
 	fixed := !r.Before.IsZero()
+	if fixed && r.Until.IsZero() && (r.Scope == events.Client || r.Scope == events.Issuer) {
+		r.Until = i.retention.Until(r.Before) // the same whenever the call is repeated: what is covered has died by then
+	}
+	used := "" // an ID that a statement of an earlier attempt has
 	for range maxRounds {
 		rec, err := i.store.get(ctx, markKey(r.Scope, r.Key))
 		if err != nil {
@@ -206,6 +210,7 @@ func (i *Issuer) raise(ctx context.Context, r events.Revocation) (events.Ack, er
 			return events.Ack{}, err
 		}
 		m.drop(r.ID)
+		m.drop(used)
 		m.Pending = append(m.Pending, text)
 		pointer, err := pointerTo(m.key)
 		if err != nil {
@@ -230,6 +235,11 @@ func (i *Issuer) raise(ctx context.Context, r events.Revocation) (events.Ack, er
 			return events.Ack{}, err
 		}
 		ack, err := i.publish(ctx, whole)
+		if taken := (*events.FieldError)(nil); errors.As(err, &taken) && taken.Field == "id" {
+			// An earlier attempt of this call was published, and covers less by now: one more statement, they only join.
+			used, r.ID = r.ID, events.NewID()
+			continue
+		}
 		if err != nil {
 			return events.Ack{}, err
 		}

@@ -273,3 +273,39 @@ func claimNumber(t testing.TB, access, name string) float64 {
 	n, _ := claims(t, access)[name].(float64)
 	return n
 }
+
+// TestRevokeRepeatedWithItsID: a caller that heard nothing repeats the call, later and with the same ID; its first attempt may have been
+// published, and covers less by now.
+func TestRevokeRepeatedWithItsID(t *testing.T) {
+	t.Parallel()
+	c := &clock{}
+	r := start(t, server(t).URL(), func(cfg *issuer.Config) { cfg.Now, cfg.BeaconInterval = c.now, time.Second })
+	for _, scope := range []events.Scope{events.Client, events.Issuer, events.Subject, events.Key} {
+		s := events.Revocation{ID: events.NewID(), Scope: scope, Key: "web", Reason: "again"}
+		if scope == events.Issuer {
+			s.Key = ""
+		}
+		for n := range 3 {
+			if _, err := r.Revoke(t.Context(), s); err != nil {
+				t.Errorf("%v, attempt %d: %v", scope, n+1, err)
+			}
+			c.advance(1100 * time.Millisecond) // another second, and no reason for the watchdog
+			r.ready()
+		}
+		if pending, err := issuer.Pointers(t.Context(), r.Issuer); err != nil || pending != 0 {
+			t.Errorf("%v: %d intents left, %v", scope, pending, err)
+		}
+	}
+	// With a fixed Before nothing is left open: one statement, however often.
+	fixed := events.Revocation{ID: events.NewID(), Scope: events.Client, Key: "app", Before: c.now(), Reason: "again"}
+	for n := range 3 {
+		if _, err := r.Revoke(t.Context(), fixed); err != nil {
+			t.Errorf("fixed, attempt %d: %v", n+1, err)
+		}
+		c.advance(1100 * time.Millisecond)
+		r.ready()
+	}
+	if n := r.published(events.Client, "app"); n != 1 {
+		t.Errorf("%d statements, want 1", n)
+	}
+}

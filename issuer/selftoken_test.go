@@ -101,7 +101,14 @@ func TestClientCredentials(t *testing.T) {
 		"public with a secret":     r.form("/token", "grant_type", credentials, "client_id", "app", "client_secret", "x"),
 		"unknown":                  r.as("stranger", "/token", "grant_type", credentials),
 	} {
-		r.want(name, a, 401, "invalid_client")
+		status := 400 // RFC 6749 §5.2: 401 answers the header
+		if name == "unknown" {
+			status = 401
+		}
+		r.want(name, a, status, "invalid_client")
+		if challenged := a.header.Get("WWW-Authenticate") != ""; challenged != (status == 401) {
+			t.Errorf("%s: a challenge: %v, with status %d", name, challenged, status)
+		}
 	}
 	bad := r.request("POST", "/token", formType, "grant_type="+credentials)
 	bad.SetBasicAuth("job", "x")
@@ -240,7 +247,7 @@ func TestTokenExchange(t *testing.T) {
 
 	r.want("an API of another audience", r.exchangeToken("bank", a.Access), 400, "invalid_request")
 	r.want("no grant", r.exchangeToken("web", a.Access), 400, "unauthorized_client")
-	r.want("public", r.form("/token", "grant_type", exchangeGrant, "client_id", "app", "subject_token", a.Access, "subject_token_type", accessType), 401, "invalid_client")
+	r.want("public", r.form("/token", "grant_type", exchangeGrant, "client_id", "app", "subject_token", a.Access, "subject_token_type", accessType), 400, "invalid_client")
 	own := r.as("job", "/token", "grant_type", credentials)
 	r.want("a client's own token", r.exchangeToken("gate", own.Access), 400, "invalid_request")
 	r.want("a refresh token", r.exchangeToken("gate", s.Refresh), 400, "invalid_request")

@@ -111,7 +111,7 @@ func TestM7_Revocation(t *testing.T) {
 	if !strings.HasPrefix(bad.header.Get("WWW-Authenticate"), "Basic ") {
 		t.Errorf("a bad client: got the challenge %q", bad.header.Get("WWW-Authenticate"))
 	}
-	wantReply(t, "a bad client in the body", w.form("/revoke", "token", s.Refresh, "client_id", "job", "client_secret", "wrong secret"), 401, "invalid_client")
+	wantReply(t, "a bad client in the body", w.form("/revoke", "token", s.Refresh, "client_id", "job", "client_secret", "wrong secret"), 400, "invalid_client")
 	w.wants(0, s.Access, 200)
 	if n := len(w.statements()); n != 0 {
 		t.Errorf("nothing was revoked, and the stream holds %d statements", n)
