@@ -68,6 +68,9 @@ func refusal(t testing.TB, what string, err error, status int, code string) {
 		t.Errorf("%s: got %v, want a *oauth2.RetrieveError", what, err)
 		return
 	}
+	if _, _, header := r.Response.Request.BasicAuth(); code == "invalid_client" && !header {
+		status = http.StatusBadRequest // RFC 6749 §5.2: 401 answers clients that used the header
+	}
 	if r.ErrorCode != code || r.Response.StatusCode != status {
 		t.Errorf("%s: got %d %q, want %d %q", what, r.Response.StatusCode, r.ErrorCode, status, code)
 	}
