@@ -90,7 +90,11 @@ func (i *Issuer) verifySignature(raw string) (*signed, error) {
 	}
 	var t signed
 	_, err := tokenParser.ParseWithClaims(raw, &t.claims, func(token *jwt.Token) (any, error) {
-		if typ, _ := token.Header["typ"].(string); typ != typAccess {
+		want := typAccess
+		if t.claims.Once {
+			want = typOnce
+		}
+		if typ, _ := token.Header["typ"].(string); typ != want {
 			return nil, errors.New("not an access token")
 		}
 		if _, there := token.Header["crit"]; there {

@@ -40,7 +40,7 @@ type Minted struct {
 	Expires time.Time
 }
 
-// MintOnce makes a token that is good for one request (claim once), across all nodes: see verifier.Verifier.Redeem. It ends before
+// MintOnce makes a token that is good for one request (typ once+jwt, claim once), across all nodes: see verifier.Verifier.Redeem. It ends before
 // that when the user is disabled or revoked, when its client or key is, or when it is revoked itself.
 //
 // Errors: ErrOnce (names the field), ErrNoUser, ErrDisabled, ErrUnavailable.
@@ -71,7 +71,7 @@ func (i *Issuer) MintOnce(ctx context.Context, o Once) (Minted, error) {
 		Issuer: i.cfg.Issuer, Subject: o.Subject, Audience: o.Audience, Client: o.Client,
 		Expires: m.Expires.Unix(), Issued: issued.Unix(), ID: m.ID, Gen: gen, Scope: strings.Join(o.Scope, " "), Once: true,
 	}
-	if m.Token, err = key.sign(typAccess, claims.append(make([]byte, 0, 512))); err != nil {
+	if m.Token, err = key.sign(typOnce, claims.append(make([]byte, 0, 512))); err != nil {
 		return Minted{}, err
 	}
 	i.log.Info("one-time token minted", "sub", o.Subject, "client", o.Client, "jti", m.ID, "audience", o.Audience, "scope", o.Scope,

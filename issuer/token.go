@@ -54,7 +54,11 @@ func (a *audience) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(text, (*[]string)(a))
 }
 
-const typAccess = "at+jwt" // RFC 9068 §2.1
+const (
+	typAccess = "at+jwt" // RFC 9068 §2.1
+	// typOnce is another, so that verifiers that know nothing of one-time tokens refuse them (RFC 8725 §3.11).
+	typOnce = "once+jwt"
+)
 
 func numeric(s int64) (*jwt.NumericDate, error) {
 	if s == 0 {

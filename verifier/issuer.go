@@ -32,7 +32,7 @@ func noIssuer(c *claimSet) error {
 
 // check is what the issuer's configuration demands of a token's header and claims, the signature apart.
 func (i *issuer) check(h *jws.Header, c *claimSet) error {
-	if !accessType(h, i.profile) {
+	if !accessType(h, i.profile, c.once) {
 		return errTyp
 	}
 	if name := c.required(i.profile, i.allowUndated); name != "" {

@@ -186,7 +186,11 @@ func with(o object, changes object) object {
 
 // mint makes a good token of issuer A with changed claims.
 func mint(now time.Time, changes object) string {
-	return keyA.compact(text(keyA.header()), text(with(goodClaims(issA, now), changes)))
+	h := keyA.header()
+	if changes["once"] == true {
+		h["typ"] = "once+jwt"
+	}
+	return keyA.compact(text(h), text(with(goodClaims(issA, now), changes)))
 }
 
 func issuerA() verifier.Issuer {

@@ -24,7 +24,7 @@ var (
 	errNoRedeems = configError("Redeemer", "is missing: without NATS nobody decides who was first")
 )
 
-// Redeem verifies a one-time token (claim once, true) as Verify does, and then uses it up. It returns the token to exactly
+// Redeem verifies a one-time token (typ once+jwt, claim once true) as Verify does, and then uses it up. It returns the token to exactly
 // one of all callers on all nodes that follow the same stream; the others get ErrUsed. Call it when nothing else
 // can refuse the request any more, for what it used up stays used up.
 //

@@ -69,6 +69,15 @@ func TestOnceIsNoOrdinaryToken(t *testing.T) {
 			t.Errorf("one-time middleware with an ordinary token: got %d, want 401", status)
 		}
 	}
+	// Neither typ goes with the other kind of claims.
+	for _, mixed := range []string{
+		keyA.compact(text(keyA.header()), text(with(goodClaims(issA, r.clock.Now()), object{"once": true}))),
+		keyA.compact(text(with(keyA.header(), object{"typ": "once+jwt"})), text(goodClaims(issA, r.clock.Now()))),
+		keyA.compact(text(with(keyA.header(), object{"typ": nil})), text(with(goodClaims(issA, r.clock.Now()), object{"once": true}))),
+	} {
+		r.refuses(t, "mixed kinds", mixed, verifier.ErrType)
+		r.redeems(t, "mixed kinds", mixed, verifier.ErrType)
+	}
 	if err := r.Revoked(verifier.Claims{Issuer: issA, ID: "x", Once: true}); !errors.Is(err, verifier.ErrOnce) {
 		t.Errorf("Revoked: got %v, want ErrOnce", err)
 	}

@@ -55,7 +55,11 @@ func Scope(values ...string) Claim { return With("scope", strings.Join(values, "
 func Gen(gen uint64) Claim { return With("gen", gen) }
 
 // Once makes it a one-time token (once): Verifier.Redeem and HTTPConfig.OneTime accept it once, nothing else does.
-func Once() Claim { return With("once", true) }
+func Once() Claim {
+	return func(d *draft) {
+		d.header["typ"], d.claims["once"] = "once+jwt", true
+	}
+}
 
 // Life sets exp to this long after now; negative for a token that has expired. Default 5 minutes.
 func Life(d time.Duration) Claim {
