@@ -92,3 +92,27 @@ func TestClientsFileOfEverybody(t *testing.T) {
 		t.Errorf("a directory: got %v", err)
 	}
 }
+
+// TestLedgerOfEverybody: what anybody could have written is not published in the issuer's name.
+func TestLedgerOfEverybody(t *testing.T) {
+	t.Parallel()
+	s := server(t)
+	file := filepath.Join(t.TempDir(), "ledger")
+	r := start(t, s.URL(), func(c *issuer.Config) { c.Ledger = file })
+	if _, err := r.Revoke(t.Context(), events.Revocation{Scope: events.Session, Key: "x"}); err != nil {
+		t.Fatal(err)
+	}
+	wipe(t, r, false)
+	r.stop()
+	if err := os.Chmod(file, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	again := startWith(t, s.URL(), r.cfg)
+	until(t, "it has compared", func() bool { return issuer.Compared(again.Issuer) })
+	if n, got := again.Stats().Returned, again.statements(); n != 0 || len(got) != 0 {
+		t.Errorf("gave back %d, the stream holds %v, want nothing", n, got)
+	}
+	if _, err := os.Stat(file + ".refused"); err != nil {
+		t.Errorf("the refused file: %v", err)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -54,7 +55,8 @@ func (i *Issuer) openLedger() error {
 	if err == nil {
 		return nil
 	}
-	if errors.Is(err, snapshot.ErrDamaged) || errors.Is(err, snapshot.ErrForeign) || errors.Is(err, snapshot.ErrVersion) {
+	is := func(other error) bool { return errors.Is(err, other) }
+	if slices.ContainsFunc([]error{snapshot.ErrDamaged, snapshot.ErrForeign, snapshot.ErrVersion, snapshot.ErrExposed}, is) {
 		kept := l.path + ".refused"
 		i.log.Error("the ledger cannot be used, beginning a new one; the file is kept under another name", "error", err, "file", kept)
 		err = os.Rename(l.path, kept)

@@ -173,6 +173,11 @@ func TestSnapshotsThatAreRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, nil, "damaged snapshot", true},
+		{"that others may write", func(t *testing.T, file string, _ *testClock) {
+			if err := os.Chmod(file, 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}, nil, "others may have written", true},
 		{"from the future", func(_ *testing.T, _ string, clock *testClock) { clock.Advance(-10 * time.Second) }, nil, "from the future", false},
 		{"of other issuers", nil, func(c *verifier.Config) { c.Issuers = c.Issuers[:1] }, "another configuration", true},
 	} {

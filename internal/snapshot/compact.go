@@ -57,7 +57,7 @@ type copier struct {
 
 // copy takes the frames up to an offset that is the end of one.
 func (c *copier) copy(path string, id Identity, upTo int64) (err error) {
-	if c.old, err = os.Open(path); err != nil {
+	if c.old, err = open(path, os.O_RDONLY); err != nil {
 		return err
 	}
 	br := bufio.NewReaderSize(c.old, readBuffer)

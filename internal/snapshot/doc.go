@@ -7,5 +7,5 @@
 // written makes the whole file unusable: a denylist of which a part is missing is worse than none.
 //
 // The checksum finds accidents, not forgers: whoever may write to the file can let revoked tokens in. It must belong to the node
-// alone, as its configuration does.
+// alone, as its configuration does; one that others may have written is refused.
 package snapshot

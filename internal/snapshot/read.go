@@ -22,9 +22,9 @@ type Contents struct {
 const readBuffer = 1 << 20
 
 // Read checks the whole file, and only then calls apply with its statements, some at a time; the slice is only valid until apply
-// returns. Errors: ErrDamaged, ErrForeign, ErrVersion, those of the file system (os.ErrNotExist: there is none), and apply's.
+// returns. Errors: ErrDamaged, ErrForeign, ErrVersion, ErrExposed, those of the file system (os.ErrNotExist: there is none), and apply's.
 func Read(path string, id Identity, apply func([]Statement) error) (Contents, error) {
-	f, err := os.Open(path)
+	f, err := open(path, os.O_RDONLY)
 	if err != nil {
 		return Contents{}, err
 	}

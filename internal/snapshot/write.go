@@ -40,7 +40,7 @@ func Create(path string, id Identity) (*Writer, error) {
 
 // Append goes on with the file that Read has read; what a crash left of a last frame is cut off.
 func Append(path string, id Identity, c Contents) (*Writer, error) {
-	f, err := os.OpenFile(path, os.O_RDWR, 0o600)
+	f, err := open(path, os.O_RDWR)
 	if err != nil {
 		return nil, err
 	}
