@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -44,13 +45,22 @@ var algorithms = [...]algorithm{
 	{name: "RS256", method: jwt.SigningMethodRS256, family: rsaKey},
 	{name: "RS384", method: jwt.SigningMethodRS384, family: rsaKey},
 	{name: "RS512", method: jwt.SigningMethodRS512, family: rsaKey},
-	{name: "PS256", method: jwt.SigningMethodPS256, family: rsaKey},
-	{name: "PS384", method: jwt.SigningMethodPS384, family: rsaKey},
-	{name: "PS512", method: jwt.SigningMethodPS512, family: rsaKey},
+	{name: "PS256", method: pss(jwt.SigningMethodPS256), family: rsaKey},
+	{name: "PS384", method: pss(jwt.SigningMethodPS384), family: rsaKey},
+	{name: "PS512", method: pss(jwt.SigningMethodPS512), family: rsaKey},
 	{name: "EdDSA", method: jwt.SigningMethodEdDSA, family: okp},
 	{name: "HS256", method: jwt.SigningMethodHS256, family: hmac, secret: 32},
 	{name: "HS384", method: jwt.SigningMethodHS384, family: hmac, secret: 48},
 	{name: "HS512", method: jwt.SigningMethodHS512, family: hmac, secret: 64},
+}
+
+// pss demands the salt that RFC 7518 section 3.5 does: as long as the hash. golang-jwt accepts any.
+func pss(m *jwt.SigningMethodRSAPSS) *jwt.SigningMethodRSAPSS {
+	return &jwt.SigningMethodRSAPSS{
+		SigningMethodRSA: m.SigningMethodRSA,
+		Options:          m.Options,
+		VerifyOptions:    &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash},
+	}
 }
 
 // AlgByName compares exactly: alg is case-sensitive (RFC 7515 section 4.1.1).
@@ -100,6 +110,9 @@ func algsOf(key any) (AlgSet, error) {
 		}
 		if k.E < 3 || k.E&1 == 0 {
 			return 0, fmt.Errorf("the RSA key has the unsafe exponent %d", k.E)
+		}
+		if roca(k.N) {
+			return 0, errors.New("the RSA key was made by a chip whose keys can be factored (CVE-2017-15361): replace it")
 		}
 		return algsWhere(func(a *algorithm) bool { return a.family == rsaKey }), nil
 	case *ecdsa.PublicKey:
