@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -95,7 +94,7 @@ func (f *keysFlagsFor) run(method, path string, body map[string]any, out any) er
 
 func (f *keysFlagsFor) print(p *program, k listedKey) error {
 	if f.JSON {
-		return json.NewEncoder(p.stdout).Encode(k)
+		return writeJSON(p.stdout, k)
 	}
 	_, err := fmt.Fprintf(p.stdout, "%s (%s): %s, %s\n", printable(k.ID), printable(k.Algorithm), harmless(k.State), k.next())
 	return err
@@ -116,7 +115,7 @@ func (c *keysListCmd) Run(p *program) error {
 	}
 	for _, k := range answer.Keys {
 		if c.JSON {
-			if err := json.NewEncoder(p.stdout).Encode(k); err != nil {
+			if err := writeJSON(p.stdout, k); err != nil {
 				return err
 			}
 			continue
@@ -171,7 +170,7 @@ func (c *keysRevokeCmd) Run(p *program) error {
 		return err
 	}
 	if c.JSON {
-		return json.NewEncoder(p.stdout).Encode(done)
+		return writeJSON(p.stdout, done)
 	}
 	_, err := fmt.Fprintf(p.stdout, "%s: revoked by statement %s, number %d\n", printable(c.KID), printable(done.ID), done.Sequence)
 	return err

@@ -147,8 +147,10 @@ func usagef(flag, format string, a ...any) error {
 	return &usageError{flag: flag, problem: fmt.Sprintf(format, a...)}
 }
 
+// oneLine makes one line of an error, part of which a server that was asked may have written.
 func oneLine(s string) string {
-	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+	return harmless(strings.ReplaceAll(s, "\t", " "))
 }
 
 // commandName is the command and sub-command the user meant, with a space after

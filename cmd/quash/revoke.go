@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -210,7 +209,7 @@ func (c *revokeCmd) print(p *program, r events.Revocation, seq uint64, receipt *
 			before := r.Before.UTC()
 			out.Before = &before
 		}
-		return json.NewEncoder(p.stdout).Encode(out)
+		return writeJSON(p.stdout, out)
 	}
 	what := r.Scope.String()
 	if r.Key != "" {

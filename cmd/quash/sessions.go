@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -71,8 +70,7 @@ func (c *sessionsListCmd) Run(p *program) error {
 	query.Set("limit", "1000")
 	show, done := c.table(p.stdout)
 	if c.JSON {
-		encoder := json.NewEncoder(p.stdout)
-		show, done = func(s listedSession) error { return encoder.Encode(s) }, func() error { return nil }
+		show, done = func(s listedSession) error { return writeJSON(p.stdout, s) }, func() error { return nil }
 	}
 	for {
 		var page sessionsPage

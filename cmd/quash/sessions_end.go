@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -231,7 +230,7 @@ func (f foreseen) String() string {
 func (c *sessionsEndCmd) print(p *program, out endedJSON) error {
 	switch {
 	case c.JSON:
-		return json.NewEncoder(p.stdout).Encode(out)
+		return writeJSON(p.stdout, out)
 	case c.DryRun:
 		_, err := fmt.Fprintln(p.stdout, "nothing was done")
 		return err

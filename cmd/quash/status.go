@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -57,7 +56,7 @@ func (c *statusCmd) Run(p *program) error {
 		if answers == nil {
 			answers = []events.Answer{}
 		}
-		return json.NewEncoder(p.stdout).Encode(answers)
+		return writeJSON(p.stdout, answers)
 	}
 	if len(answers) == 0 {
 		return errors.New("no node answered: are issuers and API nodes running, on this NATS?")
@@ -98,7 +97,7 @@ func printStatus(p *program, answers []events.Answer) error {
 			ready = "yes"
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\n", printable(a.Node), printable(a.Role), ready, staleness, bound,
-			a.Sequence, strconv.Itoa(a.Entries), a.Uptime.Round(time.Second), printable(a.Version), cmp.Or(harmless(plain(oneLine(a.Error))), "-"))
+			a.Sequence, strconv.Itoa(a.Entries), a.Uptime.Round(time.Second), printable(a.Version), cmp.Or(plain(oneLine(a.Error)), "-"))
 	}
 	return w.Flush()
 }

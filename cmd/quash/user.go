@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -83,7 +82,7 @@ func (f *userFlags) change(p *program, what string, body map[string]any, done st
 
 func (f *userFlags) print(p *program, u listedUser, done string) error {
 	if f.JSON {
-		return json.NewEncoder(p.stdout).Encode(u)
+		return writeJSON(p.stdout, u)
 	}
 	ended := ""
 	if u.ID != "" {
@@ -194,7 +193,7 @@ func (c *userListCmd) Run(p *program) error {
 				state = "disabled"
 			}
 			if c.JSON {
-				err = json.NewEncoder(p.stdout).Encode(u)
+				err = writeJSON(p.stdout, u)
 			} else {
 				_, err = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", printable(u.Name), printable(u.Sub), state, second(u.Created), harmless(strings.Join(u.Scopes, " ")))
 			}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -133,7 +132,7 @@ func (w *watcher) print(e events.Event) error {
 			before := r.Before.UTC()
 			out.Before = &before
 		}
-		return json.NewEncoder(w.out).Encode(out)
+		return writeJSON(w.out, out)
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s  %-6d  %-7s  %s", e.Time.UTC().Format("2006-01-02T15:04:05.000Z"), e.Sequence, r.Scope, printable(r.Key))
