@@ -36,6 +36,10 @@ fuzz: ## run every fuzz target for FUZZTIME=10s
 		done; \
 	done
 
+.PHONY: faults
+faults: ## break everything, alone and in pairs, and write docs/faults-run.md
+	$(GO) run ./internal/faults -out docs/faults-run.md
+
 .PHONY: lint
 lint: ## gofmt, vet, and staticcheck if it is installed
 	@bad=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); if [ -n "$$bad" ]; then echo "gofmt these:"; echo "$$bad"; exit 1; fi

@@ -61,3 +61,6 @@ func ReadAll(ctx context.Context, msgs jetstream.MessagesContext, consumer strin
 	err := c.drain(ctx, msgs, consumer, head, anchor{}, new(catchUpResult))
 	return n, err
 }
+
+// InfoWaits is how long a follower waits for an answer before its first catch-up, and once it has failed again and again.
+func InfoWaits() (first, last time.Duration) { return infoWait(retryFirst), infoWait(retryMax) }

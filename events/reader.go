@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	infoTimeout = 5 * time.Second
+	infoTimeout = 5 * time.Second // at most, for an answer of the JetStream API
 	// An abandoned catch-up leaves nothing on the server for longer than this.
 	readerInactive = 10 * time.Second
 	// endPatience is how many beacon intervals a reader waits for a message that
@@ -26,6 +26,10 @@ var (
 	errNoEnd    = errors.New("everything stored was read, and no beacon came to prove it")
 )
 
+// infoWait is how long an answer of the JetStream API is waited for: at first briefly, because a request that went out while
+// servers find each other again is lost and nobody says so; after failures for longer, because servers may be slow.
+func infoWait(backoff time.Duration) time.Duration { return min(20*backoff, infoTimeout) }
+
 // catchUp reads the stored part once. It shares nothing with the follower but
 // what is passed in.
 type catchUp struct {
@@ -33,14 +37,15 @@ type catchUp struct {
 	apply    func(context.Context, []Event) error
 	progress *atomic.Uint64
 
-	stream time.Time // creation time of the stream followed so far, if known
-	last   anchor    // the newest message that was applied contiguously
-	event  anchor    // one that the stream keeps longer
-	origin bool      // there is nothing to go on from
+	stream time.Time     // creation time of the stream followed so far, if known
+	wait   time.Duration // for an answer of the JetStream API
+	last   anchor        // the newest message that was applied contiguously
+	event  anchor        // one that the stream keeps longer
+	origin bool          // there is nothing to go on from
 }
 
 func (c *catchUp) run(ctx context.Context) (r catchUpResult) {
-	ictx, cancel := context.WithTimeout(ctx, infoTimeout)
+	ictx, cancel := context.WithTimeout(ctx, c.wait)
 	defer cancel()
 	stream, err := c.js.Stream(ictx, StreamName)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -106,7 +111,7 @@ func (c *catchUp) read(ctx context.Context, stream jetstream.Stream, head uint64
 	if from.seq > 0 {
 		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, from.seq
 	}
-	ictx, cancel := context.WithTimeout(ctx, infoTimeout)
+	ictx, cancel := context.WithTimeout(ctx, c.wait)
 	defer cancel()
 	cons, err := stream.CreateConsumer(ictx, cfg)
 	if err != nil {

@@ -64,3 +64,13 @@ func TestReaderNoticesLostDeliveries(t *testing.T) {
 		t.Error("deliveries of somebody else's consumer count as ours")
 	}
 }
+
+// A request that is lost while servers find each other again must not make a node
+// stale: with the default interval a bound of a few seconds is usual.
+func TestReaderAsksAgainBeforeTheViewIsOld(t *testing.T) {
+	t.Parallel()
+	first, last := events.InfoWaits()
+	if first > time.Second || last < 5*time.Second {
+		t.Errorf("an answer is waited for %v at first and %v in the end", first, last)
+	}
+}

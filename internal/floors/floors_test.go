@@ -62,6 +62,9 @@ var house = map[string]room{
 		outside: []string{natsGo, natsServer, kong, oklogRun, prometheus, nkeys, xSync, xTerm},
 		why:     "parses and wires; the only place for a command line, an embedded server and metrics"},
 
+	"internal/faults": {floor: 4, ours: []string{"events", "verifier"}, outside: []string{natsGo},
+		why: "a program that breaks real processes and checks what is promised; nobody imports it"},
+
 	"internal/natstest":       {floor: testsOnly, outside: []string{natsGo, natsServer}, why: "real servers for tests"},
 	"internal/natstest/natsd": {floor: testsOnly, outside: []string{natsServer}, why: "a server process to kill and freeze"},
 	"internal/bench":          {floor: testsOnly, why: "benchmarks across packages"},

@@ -1,0 +1,3 @@
+package main
+
+func (r *result) document() string { return r.table() }

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+)
+
+// result is what a run of the programme found.
+type result struct {
+	episodes []episode
+	rechecks int // revoked tokens shown to every node once more at the end
+}
+
+// programme runs faults one after another in one world.
+func programme(ctx context.Context, bin binaries, faults []fault, said func(string, ...any)) (r *result, err error) {
+	w, err := newWorld(bin, said)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, w.close()) }()
+	if err := w.build(ctx, 3, 2); err != nil {
+		return nil, err
+	}
+	if err := w.addFleet(); err != nil {
+		return nil, err
+	}
+	if err := w.begin(ctx, 2); err != nil {
+		return nil, err
+	}
+	said("everything is started")
+	w.heal(ctx)
+	w.settle(ctx, 0)
+	if v := w.judge.harvest(); len(v.found) > 0 {
+		return nil, fmt.Errorf("the world is not well before the first fault: %v at %s: %s", v.found[0].invariant, v.found[0].node, v.found[0].what)
+	}
+	before := w.vitals(ctx)
+	r = &result{}
+	for _, f := range faults {
+		r.episodes = append(r.episodes, w.run(ctx, f))
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+	}
+	r.episodes = append(r.episodes, w.last(ctx, before, r))
+	return r, nil
+}
+
+// build starts NATS and the issuers.
+func (w *world) build(ctx context.Context, servers, issuers int) error {
+	ctx, cancel := context.WithTimeout(ctx, longPatience)
+	defer cancel()
+	if err := w.startServers(servers); err != nil {
+		return err
+	}
+	if err := w.open(ctx); err != nil {
+		return err
+	}
+	if issuers > 0 {
+		return w.addIssuers(ctx, issuers)
+	}
+	return nil
+}
+
+// last looks at everything once more: every acknowledged revocation at every node,
+// and what the processes hold that were never killed.
+func (w *world) last(ctx context.Context, before map[string]vitals, r *result) episode {
+	e := episode{fault: fault{name: "everything once more at the end"}}
+	w.said("%s", e.name)
+	e.healing = w.heal(ctx)
+	w.settle(ctx, 0)
+	r.rechecks, _, _ = w.ledger.count()
+	w.grown(ctx, before)
+	e.verdicts = w.judge.harvest()
+	return e
+}
+
+func (w *world) vitals(ctx context.Context) map[string]vitals {
+	all := map[string]vitals{}
+	for _, n := range w.nodes {
+		v, err := n.vitals(ctx)
+		if err != nil {
+			w.judge.report(i7, n.Name, "does not say what it holds: %v", err)
+		}
+		all[n.Name] = v
+	}
+	return all
+}
+
+// grown compares goroutines and open files with those of the beginning (I7). What
+// serves the probes comes and goes by a few.
+func (w *world) grown(ctx context.Context, before map[string]vitals) {
+	const few = 20
+	ctx, cancel := context.WithTimeout(ctx, w.patience)
+	defer cancel()
+	var all sync.WaitGroup
+	for _, n := range w.nodes {
+		was := before[n.Name]
+		all.Go(func() {
+			if err := poll(ctx, 200*time.Millisecond, func() error {
+				now, err := n.vitals(ctx)
+				switch {
+				case err != nil:
+					return err
+				case now.Goroutines > was.Goroutines+few:
+					return fmt.Errorf("%d goroutines, at the beginning %d", now.Goroutines, was.Goroutines)
+				case now.Files > was.Files+few:
+					return fmt.Errorf("%d open files, at the beginning %d", now.Files, was.Files)
+				}
+				return nil
+			}); err != nil {
+				w.judge.report(i7, n.Name, "%v", err)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// err is nil if every promise was kept.
+func (r *result) err() error {
+	var errs []error
+	for _, e := range r.episodes {
+		if e.err != nil {
+			errs = append(errs, e.err)
+		}
+		for i, v := range e.found {
+			if i == 5 {
+				errs = append(errs, fmt.Errorf("%s: and %d more", e.name, len(e.found)-i))
+				break
+			}
+			errs = append(errs, fmt.Errorf("%s: %v VIOLATED at %s: %s", e.name, v.invariant, v.node, v.what))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// table is fault × invariant as markdown.
+func (r *result) table() string {
+	var b strings.Builder
+	b.WriteString("| fault |")
+	for i := i1; i <= lastCheck; i++ {
+		fmt.Fprintf(&b, " %v |", i)
+	}
+	b.WriteString(" nodes healed after | publishers | issuers | acknowledged | not | answers 200 / 401 / 503 / none | oldest view a Deny node accepted with |\n|---|")
+	b.WriteString(strings.Repeat("---|", int(lastCheck)+7) + "\n")
+	for _, e := range r.episodes {
+		fmt.Fprintf(&b, "| %s |", e.title())
+		for i := i1; i <= lastCheck; i++ {
+			fmt.Fprintf(&b, " %s |", e.verdict(i))
+		}
+		fmt.Fprintf(&b, " %s | %s | %s | %d | %d | %d / %d / %d / %d | %s |\n", seconds(e.nodes), seconds(e.publish), seconds(e.issuers), e.acked, e.lost,
+			e.accepted, e.refused, e.unjudged, e.none, seconds(e.worst))
+	}
+	return b.String()
+}
+
+func (e episode) title() string {
+	if e.hold == 0 {
+		return e.name
+	}
+	return fmt.Sprintf("%s (%v)", e.name, e.hold)
+}
+
+func (e episode) verdict(i invariant) string {
+	n := 0
+	for _, v := range e.found {
+		if v.invariant == i {
+			n++
+		}
+	}
+	if e.err != nil {
+		return "not run"
+	}
+	if n > 0 {
+		return fmt.Sprintf("**VIOLATED** ×%d", n)
+	}
+	return "ok"
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
