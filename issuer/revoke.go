@@ -210,7 +210,9 @@ func (i *Issuer) raise(ctx context.Context, r events.Revocation) (events.Ack, er
 			return events.Ack{}, err
 		}
 		m.drop(r.ID)
-		m.drop(used)
+		if used != "" { // an empty one would drop what cannot be read
+			m.drop(used)
+		}
 		m.Pending = append(m.Pending, text)
 		pointer, err := pointerTo(m.key)
 		if err != nil {
