@@ -6,3 +6,6 @@ func IndexedWatches(v *Verifier) int {
 	defer v.watchers.mu.Unlock()
 	return len(v.watchers.by)
 }
+
+// MemoBytes returns what the memo weighs.
+func MemoBytes(v *Verifier) int64 { return v.memo.Stats().Bytes }

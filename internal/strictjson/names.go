@@ -1,22 +1,27 @@
 package strictjson
 
-import "bytes"
+import (
+	"bytes"
+	"hash/maphash"
+)
 
 // nameSet notices the second occurrence of a name in an object. Most names are
-// told apart by one bit; objects with many members get a map, so that a hostile
-// document costs no more than its length.
+// told apart by one bit; objects with many members get a hash table of places in
+// the list, so that a hostile document costs no more than its length.
 //
 // The list of names stays with the caller, where it can live on the stack.
 type nameSet struct {
 	seen  uint64
-	large map[string]struct{}
+	table []int32 // a power of two long, at most half full; place in the list plus one, 0 is free
 }
 
 const manyNames = 32
 
+var nameSeed = maphash.MakeSeed() // not for a sender of documents to know
+
 // add reports whether name is new. list has all names added before.
 func (n *nameSet) add(list [][]byte, name []byte) bool {
-	if n.large != nil || len(list) >= manyNames {
+	if len(list) >= manyNames {
 		return n.addLarge(list, name)
 	}
 	h := uint(len(name))
@@ -36,15 +41,27 @@ func (n *nameSet) add(list [][]byte, name []byte) bool {
 }
 
 func (n *nameSet) addLarge(list [][]byte, name []byte) bool {
-	if n.large == nil {
-		n.large = make(map[string]struct{}, 2*manyNames)
-		for _, other := range list {
-			n.large[string(other)] = struct{}{}
+	if 2*(len(list)+1) > len(n.table) {
+		n.table = make([]int32, max(4*manyNames, 2*len(n.table)))
+		for i, other := range list {
+			*n.slot(list, other) = int32(i + 1)
 		}
 	}
-	if _, dup := n.large[string(name)]; dup {
+	slot := n.slot(list, name)
+	if *slot != 0 {
 		return false
 	}
-	n.large[string(name)] = struct{}{}
+	*slot = int32(len(list) + 1)
 	return true
+}
+
+// slot returns the place of name in the table, or the free one where it belongs.
+func (n *nameSet) slot(list [][]byte, name []byte) *int32 {
+	mask := uint64(len(n.table) - 1)
+	for h := maphash.Bytes(nameSeed, name); ; h++ {
+		slot := &n.table[h&mask]
+		if *slot == 0 || bytes.Equal(list[*slot-1], name) {
+			return slot
+		}
+	}
 }

@@ -76,3 +76,5 @@ func judge(keys *jws.KeySet, raw string) (payload []byte, err error) {
 	}
 	return p.Payload, nil
 }
+
+func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
