@@ -48,7 +48,11 @@ func TestDeploy_nodeForgesNothing(t *testing.T) {
 	}
 	ask := func(subject, reply string, body any) {
 		t.Helper()
-		data, err := json.Marshal(body)
+		var data []byte
+		var err error
+		if body != nil {
+			data, err = json.Marshal(body)
+		}
 		if err == nil {
 			err = evil.PublishRequest(subject, reply, data)
 		}
@@ -78,6 +82,10 @@ func TestDeploy_nodeForgesNothing(t *testing.T) {
 	ask("$JS.API.DIRECT.GET.QUASH", target, map[string]any{"last_by_subj": events.SubjectBeacon})
 	ask("$JS.API.STREAM.MSG.GET.QUASH_ONCE", target, map[string]any{"seq": 1})
 	ask("$JS.API.STREAM.INFO.QUASH", target, nil)
+	if err := evil.Publish(target, text); err != nil {
+		t.Fatal(err)
+	}
+	ask("$JS.API.STREAM.INFO.QUASH", "_INBOX_verifier.none", nil)
 	if _, err := p.Publish(t.Context(), events.Revocation{Issuer: forged.Issuer, Scope: events.Session, Key: "true"}); err != nil {
 		t.Fatal(err)
 	}
@@ -122,9 +130,9 @@ func TestDeploy_nodeForgesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, what := range []string{"STREAM.MSG.DELETE", "STREAM.PURGE", "STREAM.DELETE", "STREAM.UPDATE"} {
-		ask("$JS.API."+what+".QUASH_ONCE", "_INBOX_verifier.none", map[string]any{"seq": 1})
-	}
+	ask("$JS.API.STREAM.MSG.DELETE.QUASH_ONCE", "_INBOX_verifier.none", map[string]any{"seq": 1})
+	ask("$JS.API.STREAM.PURGE.QUASH_ONCE", "_INBOX_verifier.none", nil)
+	ask("$JS.API.STREAM.DELETE.QUASH_ONCE", "_INBOX_verifier.none", nil)
 	once, err := js.Stream(t.Context(), events.OnceStream)
 	if err != nil {
 		t.Fatal(err)
