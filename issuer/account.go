@@ -82,8 +82,11 @@ func (i *Issuer) disable(ctx context.Context, sub string, why Cause) (events.Ack
 	return i.alter(ctx, sub, why, func(u *User) { u.Disabled = true })
 }
 
-// Enable lets the user log in again. What was revoked stays revoked.
+// Enable lets the user log in again. What was revoked stays revoked. Errors: ErrNoUser, ErrUnavailable.
 func (i *Issuer) Enable(ctx context.Context, sub string) error {
+	if err := i.endDisabled(ctx, sub); err != nil {
+		return fmt.Errorf("end the sessions of a disabled user: %w", err)
+	}
 	return i.change(ctx, sub, func(u *User) { u.Disabled = false })
 }
 

@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/quash-auth/quash/events"
@@ -24,8 +27,41 @@ type alteration struct {
 	revision uint64
 }
 
-// maxAlteration is when a change that is not seen to have happened is taken for one that a crash cut off, in Timeouts.
+// A change is over, or was cut off, one Timeout after it began: then a repair may end the sessions of a user who is disabled. A
+// change that cannot be seen may have been sent and not arrived yet: that repair waits for maxAlteration Timeouts.
+// Replicas' clocks differ, so each counts from when it first saw the pointer.
 const maxAlteration = 3
+
+// sightings are when the repair loop first saw each alteration.
+type sightings struct {
+	mu   sync.Mutex // guards what follows
+	seen map[string]sighting
+}
+
+type sighting struct {
+	revision uint64
+	at       time.Time
+}
+
+// age of an alteration, by this replica's clock.
+func (s *sightings) age(a alteration, now time.Time) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.seen == nil {
+		s.seen = map[string]sighting{}
+	}
+	if s.seen[a.key].revision != a.revision {
+		s.seen[a.key] = sighting{a.revision, now}
+	}
+	return now.Sub(s.seen[a.key].at)
+}
+
+// keep forgets the others.
+func (s *sightings) keep(keys []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.seen, func(key string, _ sighting) bool { return !slices.Contains(keys, key) })
+}
 
 func decodeAlteration(r record) (alteration, error) {
 	a := alteration{key: r.key, revision: r.revision}
@@ -46,6 +82,8 @@ func (a alteration) statement(sub string) events.Revocation {
 
 // alter changes an account and then ends its sessions.
 func (i *Issuer) alter(ctx context.Context, sub string, why Cause, f func(*User)) (ack events.Ack, err error) {
+	ctx, cancel := context.WithTimeout(ctx, i.cfg.Timeout)
+	defer cancel()
 	r := why.of(events.Subject, sub)
 	a := alteration{Began: i.cfg.Now().UnixMilli(), By: r.By, Actor: r.Actor, Reason: r.Reason, Txn: r.Txn, key: pointerKey(userKey(sub))}
 	w, err := a.write()
@@ -83,7 +121,8 @@ func (i *Issuer) altered(ctx context.Context, a alteration) error {
 	return err
 }
 
-// repairAccount ends the sessions of an account if the change was made, or may have been.
+// repairAccount ends the sessions of an account if the change was made, or may have been, and whoever made it is not at it any more:
+// a second statement would end a login that came after the first.
 func (i *Issuer) repairAccount(ctx context.Context, pointer record) error {
 	a, err := decodeAlteration(pointer)
 	if err != nil {
@@ -97,13 +136,38 @@ func (i *Issuer) repairAccount(ctx context.Context, pointer record) error {
 	if err != nil && !errors.Is(err, ErrNoUser) {
 		return unavailable(err)
 	}
-	age := i.cfg.Now().Sub(time.UnixMilli(a.Began)).Abs() // replicas' clocks differ
-	if !u.Disabled && age < maxAlteration*i.cfg.Timeout {
+	patience := time.Duration(i.patience.Load())
+	if !u.Disabled {
+		patience *= maxAlteration
+	}
+	if i.sightings.age(a, i.cfg.Now()) < patience {
 		return nil // under way
 	}
-	i.log.Info("ending the sessions of an account that was changed", "sub", string(sub))
-	if _, err := i.Revoke(ctx, a.statement(string(sub))); err != nil {
+	return i.endAltered(ctx, a, string(sub))
+}
+
+func (i *Issuer) endAltered(ctx context.Context, a alteration, sub string) error {
+	i.log.Info("ending the sessions of an account that was changed", "sub", sub, "began", time.UnixMilli(a.Began))
+	if _, err := i.Revoke(ctx, a.statement(sub)); err != nil {
 		return err
 	}
 	return i.altered(ctx, a)
+}
+
+// endDisabled ends the sessions of a user whose disabling was cut off before it could: done by a repair after she was enabled, it
+// would end her next login.
+func (i *Issuer) endDisabled(ctx context.Context, sub string) error {
+	u, err := i.users.Get(ctx, sub)
+	if err != nil || !u.Disabled {
+		return err
+	}
+	pointer, err := i.store.get(ctx, pointerKey(userKey(sub)))
+	if err != nil || !pointer.exists() {
+		return err
+	}
+	a, err := decodeAlteration(pointer)
+	if err != nil {
+		return err
+	}
+	return i.endAltered(ctx, a, sub)
 }

@@ -135,9 +135,9 @@ var endings = []ending{
 // endedElsewhere are functions that ask for an ending in circumstances that take a test of their own, by the name of that
 // test. It looks at by, actor and reason on the stream, too.
 var endedElsewhere = map[string]string{
-	"endClient":     "TestS8_DisabledClient",
-	"codeReused":    "TestCodeReuse",
-	"repairAccount": "TestEndingOfARepairedAccount",
+	"endClient":  "TestS8_DisabledClient",
+	"codeReused": "TestCodeReuse",
+	"endAltered": "TestEndingOfARepairedAccount",
 }
 
 // TestEveryEnding walks every path that ends sessions: each is one statement on the stream that says who, by what right
@@ -195,6 +195,7 @@ func TestEveryEnding(t *testing.T) {
 func TestEndingOfARepairedAccount(t *testing.T) {
 	t.Parallel()
 	r := start(t, server(t).URL())
+	issuer.SetPatience(r.Issuer, 0)
 	u := r.user("ann")
 	issuer.SetFault(r.Issuer, func(step string) error {
 		if step == "ending" {

@@ -350,6 +350,17 @@ func SetThrottleClock(i *Issuer, now func() time.Time) {
 // Holds asks the denylist for a statement.
 func Holds(i *Issuer, r events.Revocation) bool { return i.deny.Holds(statement(r, 0)) }
 
+// WaitApplied of the issuer's own view of the stream.
+func WaitApplied(ctx context.Context, i *Issuer, sequence uint64) error {
+	return i.feed.WaitApplied(ctx, events.Position{Sequence: sequence})
+}
+
+// SetPatience before a repair takes a change of an account for one that was cut off.
+func SetPatience(i *Issuer, d time.Duration) { i.patience.Store(int64(d)) }
+
+// Repair once.
+func Repair(ctx context.Context, i *Issuer) error { return i.repair(ctx) }
+
 // Compared reports whether the stream was compared with the ledger.
 func Compared(i *Issuer) bool {
 	i.ledger.mu.Lock()

@@ -44,6 +44,8 @@ type Issuer struct {
 	ticketSecret atomic.Pointer[[]byte] // see formKey
 	saved        cursor                 // owned by the repair loop
 	unanswered   unanswered
+	sightings    sightings
+	patience     atomic.Int64 // Timeout, see maxAlteration; shorter in tests
 	ledger       ledger
 	returned     atomic.Uint64 // statements given back to the stream
 	poisoned     sync.Once     // the first invalid statement is logged
@@ -78,6 +80,7 @@ func New(ctx context.Context, c Config) (*Issuer, error) {
 	i := &Issuer{cfg: c, log: c.Logger, retention: layout.Retention, started: c.Now(), backlog: newBacklog(), users: c.Users,
 		passwords: newPasswords(c.Argon2, c.PasswordWorkers),
 		registrar: registrar{wake: make(chan struct{}, 1), gone: map[string]*departure{}}}
+	i.patience.Store(int64(c.Timeout))
 	i.clients.Store(newRegistry(c.Clients, &registry{}))
 	if err := i.loadClients(); err != nil {
 		return nil, err

@@ -22,6 +22,7 @@ func (i *Issuer) repair(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	i.sightings.keep(pointers)
 	var failed error
 	for _, p := range pointers {
 		if err := i.repairOne(ctx, p); err != nil {
