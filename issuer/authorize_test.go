@@ -214,7 +214,7 @@ func TestLoginPage(t *testing.T) {
 	if again := b.fill(wrong, "ann", password); again.status != 303 {
 		t.Errorf("second attempt: got %d, want 303", again.status)
 	}
-	c.advance(10 * time.Minute)
+	r.advance(&c, 10*time.Minute)
 	late := b.fill(p, "ann", password)
 	if late.status != 400 || late.ticket() == "" || !strings.Contains(late.body, "open for too long") || strings.Contains(late.body, "aria-invalid=\"true\"") {
 		t.Errorf("after ten minutes: got %d %s, want the page again", late.status, late.text())

@@ -192,16 +192,15 @@ func TestCodeIsBound(t *testing.T) {
 }
 
 func TestCodeExpires(t *testing.T) {
-	var c clock
+	c := &stopped{at: time.Now()}
 	r := start(t, server(t).URL(), applications, func(cfg *issuer.Config) {
-		cfg.Now, cfg.MaxStaleness, cfg.BeaconInterval = c.now, 1000*time.Hour, 30*time.Second
+		cfg.Now, cfg.MaxStaleness = c.now, 1000*time.Hour
 	})
 	r.user("ann", "read")
 	f := newFlow()
 	b := r.browser()
 	code := b.code(f, "ann")
-	c.advance(59 * time.Second)
-	r.ready()
+	r.set(c, c.now().Add(59*time.Second))
 	a := r.exchange(f, code)
 	r.want("in time", a, 200, "")
 	for what, token := range map[string]string{"access token": a.Access, "ID token": a.body["id_token"].(string)} {
@@ -210,8 +209,7 @@ func TestCodeExpires(t *testing.T) {
 		}
 	}
 	code = b.code(f, "ann")
-	c.advance(61 * time.Second)
-	r.ready()
+	r.set(c, c.now().Add(61*time.Second))
 	r.want("too late", r.exchange(f, code), 400, "invalid_grant")
 }
 

@@ -98,8 +98,8 @@ func TestSituation5_Renewal(t *testing.T) {
 	var seen []string
 	for range 5 {
 		was, old := first, b.copy(nil)
-		c.set(c.now().Add(time.Minute))
-		first = persist(b.refresh)
+		r.set(c, c.now().Add(time.Minute))
+		first = b.refresh()
 		b.got("refresh", first)
 		if first.Sid == was.Sid || slices.Contains(seen, first.Sid) {
 			t.Fatalf("got session %s again", first.Sid)
@@ -127,11 +127,11 @@ func TestSituation5_Renewal(t *testing.T) {
 	if n, err := issuer.Pointers(t.Context(), r.Issuer); err != nil || n != 0 {
 		t.Errorf("got %d intents left, %v, want none", n, err)
 	}
-	c.set(c.now().Add(59 * time.Minute))
-	first = persist(b.refresh)
+	r.set(c, c.now().Add(59*time.Minute))
+	first = b.refresh()
 	b.got("within the idle limit", first)
-	c.set(c.now().Add(30 * time.Minute))
-	b.want("past the absolute end of the login", persist(b.refresh), 400, "invalid_grant")
+	r.set(c, c.now().Add(30*time.Minute))
+	b.want("past the absolute end of the login", b.refresh(), 400, "invalid_grant")
 	if len(b.cookies) != 0 {
 		t.Errorf("got cookies %d after the end, want them taken away", len(b.cookies))
 	}

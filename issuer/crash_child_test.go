@@ -26,7 +26,11 @@ import (
 // world can see of an issuer changes by these messages and by its answers only, so killing it there is killing it at every
 // instruction.
 
-const crashChild = "QUASH_CRASH_CHILD"
+const (
+	crashChild    = "QUASH_CRASH_CHILD"
+	crashTimeout  = 15 * time.Second
+	crashPatience = 20 * time.Millisecond // nobody who was killed is still at it
+)
 
 type childConfig struct {
 	NATS, KeysDir string
@@ -143,13 +147,14 @@ func runCrashChild(config string) error {
 	defer cancel()
 	i, err := issuer.New(ctx, issuer.Config{
 		Issuer: iss, Audience: []string{"https://api.example"}, KeysDir: c.KeysDir, Replicas: c.Replicas, EnsureStream: true, Conn: nc, Node: "child",
-		Argon2: issuer.Argon2{Memory: 64, Time: 1}, Timeout: time.Second, WideBurst: 1000, LoginBurst: 1000, BeaconInterval: 400 * time.Millisecond,
+		Argon2: issuer.Argon2{Memory: 64, Time: 1}, Timeout: crashTimeout, WideBurst: 1000, LoginBurst: 1000, BeaconInterval: beaconInterval,
 		RepairInterval: 2 * time.Second, // a machine may be too busy for the repair at the start
 	})
 	if err != nil {
 		return err
 	}
 	issuer.SetFault(i, f.step)
+	issuer.SetPatience(i, crashPatience)
 	go func() { _ = i.Run(context.Background()) }() // ends with the process
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /fuse", func(w http.ResponseWriter, r *http.Request) {

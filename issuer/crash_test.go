@@ -46,7 +46,7 @@ func directly(what string, here func(context.Context, *crashRun) error) func(*cr
 		if c.child != nil && r == c.child.rig {
 			return c.child.do(what, c.user.Sub)
 		}
-		ctx, cancel := context.WithTimeout(c.t.Context(), time.Second) // as a request has
+		ctx, cancel := context.WithTimeout(c.t.Context(), crashTimeout) // as a request has
 		defer cancel()
 		if err := here(ctx, c); err != nil {
 			return answer{status: http.StatusServiceUnavailable, raw: err.Error()}
@@ -130,11 +130,12 @@ func everyPoint(t *testing.T, y *tally, alone bool, check func(c *crashRun, what
 	}()
 	here := start(t, nats.URL(), func(cfg *issuer.Config) {
 		cfg.Logger = l.logger()
-		cfg.KeysDir, cfg.LoginBurst, cfg.WideBurst, cfg.Timeout = keys, 1000, 1000, time.Second
+		cfg.KeysDir, cfg.LoginBurst, cfg.WideBurst, cfg.Timeout = keys, 1000, 1000, crashTimeout
 		if alone {
 			cfg.RepairInterval = time.Hour
 		}
 	})
+	issuer.SetPatience(here.Issuer, crashPatience)
 	here.user("root", issuer.ScopeAdmin)
 	dying := startChild(t, nats.URL(), keys, 1)
 	for n, through := 1, false; ; n++ {

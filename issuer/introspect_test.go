@@ -97,7 +97,7 @@ func TestS2_Introspection(t *testing.T) {
 	admin(events.Key, issuer.KeyID(r.Issuer, s.Access))
 	r.inactive("a revoked key", "web", s.Access)
 	s = live()
-	c.advance(11 * time.Minute)
+	r.advance(c, 11*time.Minute)
 	r.inactive("an expired token", "web", s.Access)
 }
 

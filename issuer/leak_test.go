@@ -109,10 +109,11 @@ var logWord = regexp.MustCompile(`[A-Za-z0-9_-]{20,}`)
 
 // leaks are the kinds of secrets in a log.
 func leaks(text string) []string {
+	words := logWord.FindAllString(text, -1)
 	known.Lock()
 	defer known.Unlock()
 	var found []string
-	for _, word := range logWord.FindAllString(text, -1) {
+	for _, word := range words {
 		if kind, ok := known.parts[word]; ok {
 			found = append(found, kind)
 		}

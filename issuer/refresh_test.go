@@ -98,7 +98,7 @@ func TestM6_ConcurrentRefreshWithGrace(t *testing.T) {
 
 // TestPeerBug17_GraceIsNotExtended: asking again and again within the grace does not move its end.
 func TestPeerBug17_GraceIsNotExtended(t *testing.T) {
-	c := &clock{}
+	c := &stopped{at: time.Now()}
 	r := start(t, server(t).URL(), func(cfg *issuer.Config) {
 		cfg.ReuseGrace, cfg.Now, cfg.MaxStaleness = 10*time.Second, c.now, 1000*time.Hour
 	})
@@ -106,12 +106,12 @@ func TestPeerBug17_GraceIsNotExtended(t *testing.T) {
 	s := r.login("ann")
 	next := r.refresh(s.Refresh)
 	for n := range 3 {
-		c.advance(3 * time.Second)
+		r.set(c, c.now().Add(3*time.Second))
 		if a := r.refresh(s.Refresh); a.status != 200 || a.Refresh != next.Refresh {
 			t.Fatalf("poll %d within the grace: got %d %s, want the same successor", n, a.status, a.raw)
 		}
 	}
-	c.advance(2 * time.Second)
+	r.set(c, c.now().Add(2*time.Second))
 	r.want("after the grace, 2 s after the last poll", r.refresh(s.Refresh), 400, "invalid_grant")
 	r.want("the successor after reuse", r.refresh(next.Refresh), 400, "invalid_grant")
 }

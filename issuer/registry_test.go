@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/quash-auth/quash/events"
 	"github.com/quash-auth/quash/internal/natstest"
@@ -173,12 +174,13 @@ func TestS8_LateReplica(t *testing.T) {
 	b.wantStatements("the late replica", "app", 2)
 }
 
-// TestS8_CrashWhileDisabling: another replica finishes the statement, with its ID.
+// TestS8_CrashWhileDisabling: another replica finishes the statement, with its ID, and be it a second later.
 func TestS8_CrashWhileDisabling(t *testing.T) {
 	t.Parallel()
 	nats := server(t)
 	f := newClientsFile(t, appOn)
-	a := start(t, nats.URL(), func(c *issuer.Config) { c.ClientsFile = f.path })
+	c := &stopped{at: time.Now()}
+	a := start(t, nats.URL(), func(cfg *issuer.Config) { cfg.ClientsFile, cfg.Now, cfg.MaxStaleness = f.path, c.now, time.Hour })
 	b := startWith(t, nats.URL(), a.cfg)
 	a.user("ann")
 	s := a.loginAt("app")
@@ -198,6 +200,7 @@ func TestS8_CrashWhileDisabling(t *testing.T) {
 		if err := a.Reload(t.Context()); !errors.Is(err, crash) {
 			t.Fatalf("%s: got %v, want the crash", step, err)
 		}
+		c.set(c.now().Add(time.Second))
 		b.reload()
 		b.wantStatements(step, "app", before+1)
 		b.ends(step, s.Access)
@@ -295,7 +298,7 @@ func TestParseClients(t *testing.T) {
 	}
 }
 
-// TestS8_DisabledMeanwhile: a login that began before gets no token after.
+// TestS8_DisabledMeanwhile: a login that began before gets no token after, even if it sees no statement yet.
 func TestS8_DisabledMeanwhile(t *testing.T) {
 	t.Parallel()
 	f := newClientsFile(t, appOn)
@@ -303,13 +306,20 @@ func TestS8_DisabledMeanwhile(t *testing.T) {
 	r.user("ann")
 	r.reload()
 	issuer.SetFault(r.Issuer, func(at string) error {
-		if at != "session" {
-			return nil
+		switch at {
+		case "client": // nothing is published
+			return errCrash
+		case "session":
+			f.write(appOff)
+			if err := r.Reload(t.Context()); !errors.Is(err, errCrash) {
+				t.Errorf("reload: got %v, want the crash", err)
+			}
 		}
-		f.write(appOff)
-		go r.Reload(t.Context()) //nolint:errcheck // seen by what follows
-		until(t, "disabled", func() bool { return r.refreshAt("app", "x").Error == "invalid_client" })
 		return nil
 	})
 	r.want("login", r.loginAt("app"), 400, "invalid_client")
+	r.wantStatements("while nothing is published", "app", 0)
+	issuer.SetFault(r.Issuer, nil)
+	r.reload()
+	r.wantStatements("in the end", "app", 1)
 }

@@ -131,7 +131,7 @@ func TestPeerBug16_RefreshRacesRevoke(t *testing.T) {
 }
 
 func TestSessionLifetimes(t *testing.T) {
-	c := &clock{}
+	c := &stopped{at: time.Now()}
 	r := start(t, server(t).URL(), func(cfg *issuer.Config) {
 		cfg.Now, cfg.MaxStaleness = c.now, 10000*time.Hour
 		cfg.AccessLife, cfg.RefreshIdle, cfg.RefreshAbsolute = 10*time.Minute, time.Hour, 90*time.Minute
@@ -141,18 +141,18 @@ func TestSessionLifetimes(t *testing.T) {
 	if s.ExpiresIn != 600 || s.IdleEnds < 3590 || s.IdleEnds > 3600 || s.SessionEnds < 5390 || s.SessionEnds > 5400 {
 		t.Errorf("login: got %s, want 600, 3600 and 5400 seconds", s.raw)
 	}
-	c.advance(50 * time.Minute)
+	r.set(c, c.now().Add(50*time.Minute))
 	s = r.refresh(s.Refresh)
 	if s.status != 200 || s.IdleEnds > 2400 || s.IdleEnds < 2390 || s.SessionEnds != s.IdleEnds {
 		t.Errorf("refresh after 50 min: got %d %s, want the idle limit cut to the absolute one", s.status, s.raw)
 	}
-	c.advance(11 * time.Minute)
+	r.set(c, c.now().Add(11*time.Minute))
 	r.want("idle for an hour", r.refresh(idle.Refresh), 400, "invalid_grant")
-	c.advance(24 * time.Minute)
+	r.set(c, c.now().Add(24*time.Minute))
 	if s = r.refresh(s.Refresh); s.status != 200 || s.ExpiresIn > 300 {
 		t.Errorf("5 min before the end: got %d %s, want an access token that ends with the session", s.status, s.raw)
 	}
-	c.advance(5 * time.Minute)
+	r.set(c, c.now().Add(5*time.Minute))
 	r.want("past the absolute limit", r.refresh(s.Refresh), 400, "invalid_grant")
 }
 

@@ -20,35 +20,35 @@ func TestSituation3_BoundarySeconds(t *testing.T) {
 
 	idle := r.login("ann")
 	limits(t, "login", idle, 600, 3600, 5400)
-	c.set(origin.Add(time.Hour - time.Second))
-	s := persist(func() answer { return r.refresh(idle.Refresh) })
+	r.set(c, origin.Add(time.Hour-time.Second))
+	s := r.refresh(idle.Refresh)
 	limits(t, "the last second before the idle limit", s, 600, 1801, 1801)
 	r.dead("the access token of an hour ago, whose session goes on", idle.Access)
 
-	c.set(origin.Add(80 * time.Minute))
-	s = persist(func() answer { return r.refresh(s.Refresh) })
+	r.set(c, origin.Add(80*time.Minute))
+	s = r.refresh(s.Refresh)
 	limits(t, "a whole access life before the end", s, 600, 600, 600)
-	c.set(origin.Add(80*time.Minute + time.Second))
-	s = persist(func() answer { return r.refresh(s.Refresh) })
+	r.set(c, origin.Add(80*time.Minute+time.Second))
+	s = r.refresh(s.Refresh)
 	limits(t, "one second less", s, 599, 599, 599)
 	end := origin.Add(90 * time.Minute).Unix()
 	if exp := claimNumber(t, s.Access, "exp"); int64(exp) != end {
 		t.Errorf("exp: got %v, want the session's end %v", exp, end)
 	}
 
-	c.set(origin.Add(90*time.Minute - time.Millisecond))
-	s = persist(func() answer { return r.refresh(s.Refresh) })
+	r.set(c, origin.Add(90*time.Minute-time.Millisecond))
+	s = r.refresh(s.Refresh)
 	if s.status != 200 || s.ExpiresIn != 1 || s.SessionEnds != 0 || int64(claimNumber(t, s.Access, "exp")) != end {
 		t.Errorf("within the last second: got %d %s, want a token of one second", s.status, s.raw)
 	}
 	r.alive("it", s.Access)
-	c.set(origin.Add(90 * time.Minute))
+	r.set(c, origin.Add(90*time.Minute))
 	r.dead("it at the session's end", s.Access)
-	r.want("refresh at the session's end", persist(func() answer { return r.refresh(s.Refresh) }), 400, "invalid_grant")
+	r.want("refresh at the session's end", r.refresh(s.Refresh), 400, "invalid_grant")
 
-	idle = persist(func() answer { return r.tryLogin("ann", password) })
-	c.set(origin.Add(90*time.Minute + time.Hour))
-	r.want("refresh at the idle limit", persist(func() answer { return r.refresh(idle.Refresh) }), 400, "invalid_grant")
+	idle = r.tryLogin("ann", password)
+	r.set(c, origin.Add(90*time.Minute+time.Hour))
+	r.want("refresh at the idle limit", r.refresh(idle.Refresh), 400, "invalid_grant")
 	if n := len(r.statements()); n != 0 {
 		t.Errorf("got %d statements, want none: limits need no publishing, no access token outlives them", n)
 	}
