@@ -279,7 +279,7 @@ func claimNumber(t testing.TB, access, name string) float64 {
 func TestRevokeRepeatedWithItsID(t *testing.T) {
 	t.Parallel()
 	c := &clock{}
-	r := start(t, server(t).URL(), func(cfg *issuer.Config) { cfg.Now, cfg.BeaconInterval = c.now, time.Second })
+	r := start(t, server(t).URL(), func(cfg *issuer.Config) { cfg.Now = c.now })
 	for _, scope := range []events.Scope{events.Client, events.Issuer, events.Subject, events.Key} {
 		s := events.Revocation{ID: events.NewID(), Scope: scope, Key: "web", Reason: "again"}
 		if scope == events.Issuer {
@@ -289,8 +289,7 @@ func TestRevokeRepeatedWithItsID(t *testing.T) {
 			if _, err := r.Revoke(t.Context(), s); err != nil {
 				t.Errorf("%v, attempt %d: %v", scope, n+1, err)
 			}
-			c.advance(1100 * time.Millisecond) // another second, and no reason for the watchdog
-			r.ready()
+			r.advance(c, 1100*time.Millisecond)
 		}
 		if pending, err := issuer.Pointers(t.Context(), r.Issuer); err != nil || pending != 0 {
 			t.Errorf("%v: %d intents left, %v", scope, pending, err)
@@ -302,8 +301,7 @@ func TestRevokeRepeatedWithItsID(t *testing.T) {
 		if _, err := r.Revoke(t.Context(), fixed); err != nil {
 			t.Errorf("fixed, attempt %d: %v", n+1, err)
 		}
-		c.advance(1100 * time.Millisecond)
-		r.ready()
+		r.advance(c, 1100*time.Millisecond)
 	}
 	if n := r.published(events.Client, "app"); n != 1 {
 		t.Errorf("%d statements, want 1", n)
