@@ -37,8 +37,10 @@ func (a *anchor) offer(seq uint64, at, until time.Time) {
 
 // reading is a catch-up under way.
 type reading struct {
-	attempt uint64
-	cancel  context.CancelFunc
+	attempt  uint64
+	cancel   context.CancelFunc
+	since    time.Time
+	progress uint64 // of all catch-ups, when it began
 }
 
 // catchUp starts reading the stored part, unless that is under way.
@@ -52,7 +54,7 @@ func (f *follower) catchUp(ctx context.Context, wg *sync.WaitGroup) {
 	}
 	f.attempt++
 	ctx, cancel := context.WithCancel(ctx)
-	f.reading = &reading{attempt: f.attempt, cancel: cancel}
+	f.reading = &reading{attempt: f.attempt, cancel: cancel, since: f.now(), progress: f.progress.Load()}
 	f.update(func(st *Status) { st.CatchUps++ })
 	c := &catchUp{
 		Subscriber: f.Subscriber, apply: f.applyBatch, progress: &f.progress,
@@ -70,6 +72,20 @@ func (f *follower) catchUp(ctx context.Context, wg *sync.WaitGroup) {
 		case <-ctx.Done():
 		}
 	})
+}
+
+// revived is called for the first live message since the view was opened: the
+// stream works. What was asked while it had no leader is lost, and what was put off
+// since then need not be: ask again, once.
+func (f *follower) revived() {
+	if r := f.reading; r != nil {
+		if f.progress.Load() != r.progress || f.now().Sub(r.since) < infoWait(retryFirst) {
+			return // it is being answered, or may be
+		}
+		f.stop()
+	}
+	f.backoff = retryFirst
+	f.start(jitter(f.interval / 4))
 }
 
 // caughtUp takes the result of a catch-up.

@@ -149,7 +149,7 @@ func (f *follower) live(ctx context.Context, msgs []liveMsg) {
 		}
 		r, err := Decode(m.data)
 		if err != nil {
-			f.undecodable(m.seq, m.time, m.named, err)
+			f.undecodable(m.seq, m.time, m.named, m.ttl, err)
 			continue
 		}
 		m.until = r.Until
@@ -177,6 +177,10 @@ func (f *follower) follow(msgs []liveMsg) {
 		case stepJoined:
 			newest = m
 			f.anchor.offer(m.seq, m.time, m.until)
+		case stepPending:
+			if f.track.runStart == f.track.runHead {
+				f.revived()
+			}
 		case stepGap:
 			f.log.Warn("gap in the revocation stream, reading it", "sequence", m.seq, "complete", f.track.last)
 			f.update(func(st *Status) { st.Gaps++ })

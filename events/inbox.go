@@ -28,7 +28,8 @@ type liveMsg struct {
 	arrival  time.Time
 	subject  string
 	beacon   bool
-	named    bool // has a message ID, as every publisher of ours gives
+	named    bool   // has a message ID, as every publisher of ours gives
+	ttl      string // of the message, as its publisher wrote it; empty: none
 	data     []byte
 	until    time.Time // of the statement, once it was decoded
 }
@@ -81,7 +82,7 @@ func parseLive(m *nats.Msg) (liveMsg, bool) {
 	previous, _ := strconv.ParseUint(header(m, hdrPrevious), 10, 64)
 	return liveMsg{
 		seq: seq, previous: previous, time: at, subject: subject, named: header(m, nats.MsgIdHdr) != "",
-		beacon: subject == SubjectBeacon, data: m.Data,
+		beacon: subject == SubjectBeacon, ttl: header(m, headerTTL), data: m.Data,
 	}, true
 }
 

@@ -11,22 +11,26 @@ import (
 // Safe for concurrent use.
 type mistakes struct {
 	mu    sync.Mutex
-	seen  map[uint64]time.Time // stream sequence → stored at
+	seen  map[uint64]mistake // by stream sequence
 	kinds map[string]struct{}
 	full  bool // there were more than can be remembered
 }
 
 const maxMistakes = 4096
 
+// mistake is when an undecodable event was stored and when the stream drops it,
+// by the server's clock; zero: no sooner than any other message.
+type mistake struct{ at, end time.Time }
+
 // note remembers an event and reports whether its kind is new.
-func (m *mistakes) note(seq uint64, at time.Time, kind string) (newKind bool) {
+func (m *mistakes) note(seq uint64, it mistake, kind string) (newKind bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.seen == nil {
-		m.seen, m.kinds = make(map[uint64]time.Time), make(map[string]struct{})
+		m.seen, m.kinds = make(map[uint64]mistake), make(map[string]struct{})
 	}
 	if len(m.seen) < maxMistakes {
-		m.seen[seq] = at
+		m.seen[seq] = it
 	} else if _, ok := m.seen[seq]; !ok {
 		m.full = true
 	}
@@ -48,12 +52,12 @@ func (m *mistakes) confirms(seq uint64) error {
 }
 
 // alive returns how many of them the stream may still hold: those stored after
-// the given instant.
-func (m *mistakes) alive(after time.Time) (n uint64) {
+// the given instant and not dropped before asOf.
+func (m *mistakes) alive(after, asOf time.Time) (n uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, at := range m.seen {
-		if at.After(after) {
+	for _, it := range m.seen {
+		if it.at.After(after) && (it.end.IsZero() || it.end.After(asOf)) {
 			n++
 		}
 	}
@@ -73,13 +77,17 @@ func (m *mistakes) forget() {
 // skipped silently: it may cover tokens. Without a message ID it is no event of
 // any publisher: a server stores what it answers to a reply subject that the
 // stream covers, and nobody must be able to make the fleet unready by that.
-// Safe for concurrent use.
-func (s *Subscriber) undecodable(seq uint64, at time.Time, named bool, err error) {
+// ttl is the message's own header: its publisher's Until, in a form that any version reads. Safe for concurrent use.
+func (s *Subscriber) undecodable(seq uint64, at time.Time, named bool, ttl string, err error) {
 	if !named {
 		s.update(func(st *Status) { st.Foreign++ })
 		return
 	}
-	if s.mistakes.note(seq, at, err.Error()) {
+	it := mistake{at: at}
+	if d, err := time.ParseDuration(ttl); err == nil && d > 0 {
+		it.end = at.Add(d)
+	}
+	if s.mistakes.note(seq, it, err.Error()) {
 		s.log.Error("undecodable event in the revocation stream: a newer publisher, or not ours; its tokens are not covered here", "sequence", seq, "err", err)
 	}
 }

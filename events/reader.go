@@ -217,7 +217,7 @@ func (d *decoder) run(ctx context.Context, msgs jetstream.MessagesContext) error
 		}
 		if m.Subject() != SubjectBeacon {
 			if r, err := Decode(m.Data()); err != nil {
-				d.undecodable(p.seq, p.at, m.Headers().Get(nats.MsgIdHdr) != "", err)
+				d.undecodable(p.seq, p.at, m.Headers().Get(nats.MsgIdHdr) != "", m.Headers().Get(headerTTL), err)
 			} else {
 				batch = append(batch, Event{Revocation: r, Sequence: p.seq, Time: p.at})
 				d.anchor.offer(p.seq, p.at, r.Until)

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/quash-auth/quash/events"
+	"github.com/quash-auth/quash/internal/natstest"
 )
 
 // deliveries stands for a reader whose link broke: a real one that loses
@@ -72,5 +73,22 @@ func TestReaderAsksAgainBeforeTheViewIsOld(t *testing.T) {
 	first, last := events.InfoWaits()
 	if first > time.Second || last < 5*time.Second {
 		t.Errorf("an answer is waited for %v at first and %v in the end", first, last)
+	}
+}
+
+// The first live message after an election says that the stream works: a question
+// that was lost before is put again, and one that may be answered yet is not.
+func TestReaderAsksAgainWhenTheStreamIsBack(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1_700_000_000, 0)
+	s, err := events.NewSubscriber(events.SubscriberConfig{Conn: natstest.Start(t).Connect(t), Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if abandoned, next := events.Revive(s, 100*time.Millisecond); abandoned || next != 0 {
+		t.Errorf("a question of just now: given up %v, the next in %v", abandoned, next)
+	}
+	if abandoned, next := events.Revive(s, 3*time.Second); !abandoned || next > time.Second/4 {
+		t.Errorf("a question of long ago: given up %v, the next in %v", abandoned, next)
 	}
 }

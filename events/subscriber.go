@@ -117,10 +117,10 @@ func (s *Subscriber) Status() Status {
 	defer s.mu.Unlock()
 	st := s.status
 	st.Connected, st.Pending = connected, pending
-	st.Undecodable = s.mistakes.alive(now.Add(-st.Layout.Retention.Total()))
 	if p := s.proof.Load(); p != nil {
 		st.Synced, st.AsOf = true, p.asOf
 	}
+	st.Undecodable = s.mistakes.alive(now.Add(-st.Layout.Retention.Total()), st.AsOf)
 	if began := s.applying.Load(); began != 0 {
 		if d := now.Sub(time.Unix(0, began)); d > slowApply {
 			st.LastError = fmt.Sprintf("apply: it has been at one batch for %v", d.Round(time.Second))

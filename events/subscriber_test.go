@@ -383,6 +383,32 @@ func TestUndecodableEventIsCountedOnce(t *testing.T) {
 	}
 }
 
+// TestUndecodableEventEndsWithItsTTL: once the stream has dropped it, no token that it
+// covered is alive, and the node is as good as one that never met it.
+func TestUndecodableEventEndsWithItsTTL(t *testing.T) {
+	t.Parallel()
+	srv := natstest.Start(t)
+	nc := srv.Connect(t)
+	js := ensure(t, nc)
+	live := follow(t, srv.URL())
+	live.fresh(t)
+	for i, ttl := range []string{"1h", "5s"} {
+		m := nats.NewMsg(events.SubjectRevoked + ".session")
+		m.Header.Set(nats.MsgIdHdr, fmt.Sprint("newer-", i))
+		m.Header.Set("Nats-TTL", ttl)
+		m.Data = []byte(`{"v":99}`)
+		if _, err := js.PublishMsg(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "both are counted", func() bool { return live.Status().Undecodable == 2 })
+	late := follow(t, srv.URL())
+	for name, f := range map[string]*followerUnderTest{"live": live, "read from the start": late} {
+		f.fresh(t)
+		eventually(t, name+": the short one is over, the long one is not", func() bool { return f.Status().Undecodable == 1 })
+	}
+}
+
 // TestForgedLiveMessagesSayNothing: whoever can publish to the live subject
 // cannot make a node believe it is complete.
 func TestForgedLiveMessagesSayNothing(t *testing.T) {

@@ -64,6 +64,11 @@ func (w *world) startServers(n int) error {
 			return err
 		}
 	}
+	if w.wantDisk {
+		if err := w.smallDisk(w.servers[n-1].dir); err != nil {
+			w.said("%v", err)
+		}
+	}
 	for _, s := range w.servers {
 		if err := s.start(); err != nil {
 			return err
@@ -118,7 +123,7 @@ func (w *world) ensure(ctx context.Context) error {
 	})
 }
 
-const streamBytes = 256 << 20
+const streamBytes = 64 << 20
 
 // roles says which server leads the stream, and which do not.
 func (w *world) roles(ctx context.Context) (leader *server, others []*server, err error) {

@@ -53,7 +53,7 @@ func TestProgramme(t *testing.T) {
 			short = append(short, f)
 		}
 	}
-	r, err := programme(t.Context(), programs(t), short, said(t))
+	r, err := programme(t.Context(), programs(t), short, false, said(t))
 	if err != nil {
 		t.Fatal(err)
 	}

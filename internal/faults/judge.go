@@ -64,7 +64,8 @@ func (j *judge) silence() {
 }
 
 // take judges one answer by what the driver knows and by what the node itself said
-// it knew just before and just after its verdict.
+// it knew just before and just after its verdict, which was found between the two: also
+// of a node that was frozen between a request and its answer.
 func (j *judge) take(a answer) {
 	name, deny := a.node.Name, !a.node.Allow
 	j.count(a, deny)
@@ -75,12 +76,12 @@ func (j *judge) take(a answer) {
 			j.report(i2, name, "accepts a token that is expired or forged")
 		case !a.acked.IsZero() && !a.before.AsOf.Before(a.acked):
 			j.report(i2, name, "accepts a token whose revocation (%v %s) was acknowledged at %s, with a view of %s", a.token.about.Scope, a.token.about.Key, stamp(a.acked), stamp(a.before.AsOf))
-		case deny && !a.acked.IsZero() && a.sent.Sub(a.acked) > a.node.Bound+slack:
-			j.report(i2, name, "accepts a token %v after the acknowledgement of its revocation; its bound is %v", a.sent.Sub(a.acked), a.node.Bound)
+		case deny && !a.acked.IsZero() && a.before.Now.Sub(a.acked) > a.node.Bound+slack:
+			j.report(i2, name, "accepts a token %v after the acknowledgement of its revocation; its bound is %v", a.before.Now.Sub(a.acked), a.node.Bound)
 		}
 		switch {
-		case deny && a.sent.Sub(a.after.AsOf) > a.node.Bound+slack:
-			j.report(i3, name, "accepts a token with a view %v old; its bound is %v", a.sent.Sub(a.after.AsOf), a.node.Bound)
+		case deny && a.before.Now.Sub(a.after.AsOf) > a.node.Bound+slack:
+			j.report(i3, name, "accepts a token with a view %v old; its bound is %v", a.before.Now.Sub(a.after.AsOf), a.node.Bound)
 		case !a.after.Synced:
 			j.report(i3, name, "accepts a token before its first sync")
 		}
@@ -93,8 +94,8 @@ func (j *judge) take(a answer) {
 		case a.skewed || !a.before.Synced:
 		case !deny && a.node.Snapshot == "":
 			j.report(i3, name, "a node that serves when stale answers 503, synced as of %s", stamp(a.before.AsOf))
-		case a.got.Sub(a.before.AsOf) < fresh:
-			j.report(i4, name, "answers 503 with a view %v old", a.got.Sub(a.before.AsOf))
+		case a.after.Now.Sub(a.before.AsOf) < fresh:
+			j.report(i4, name, "answers 503 with a view %v old", a.after.Now.Sub(a.before.AsOf))
 		}
 	default:
 		j.report(i4, name, "answers %d", a.status)
@@ -108,7 +109,7 @@ func (j *judge) count(a answer, deny bool) {
 	case http.StatusOK:
 		j.tally.accepted++
 		if deny {
-			j.worst = max(j.worst, a.sent.Sub(a.after.AsOf))
+			j.worst = max(j.worst, a.before.Now.Sub(a.after.AsOf))
 		}
 	case http.StatusUnauthorized:
 		j.tally.refused++

@@ -64,7 +64,7 @@ func drive(ctx context.Context, only, out string) error {
 	if err != nil {
 		return err
 	}
-	r, err := programme(ctx, bin, chosen, said)
+	r, err := programme(ctx, bin, chosen, true, said)
 	if err != nil {
 		return err
 	}
@@ -86,12 +86,4 @@ func build(ctx context.Context, dir string) (binaries, error) {
 		return binaries{}, fmt.Errorf("build what is to be run: %w: %s", err, out)
 	}
 	return binaries{natsd: filepath.Join(dir, "natsd"), quash: filepath.Join(dir, "quash"), self: filepath.Join(dir, "faults")}, nil
-}
-
-// catalogue is every fault, alone and in pairs.
-func catalogue() []fault {
-	var all []fault
-	all = append(all, brokerFaults...)
-	all = append(all, nodeFaults...)
-	return all
 }

@@ -41,6 +41,7 @@ const (
 type view struct {
 	Synced bool      `json:"s"`
 	AsOf   time.Time `json:"a"`
+	Now    time.Time `json:"n"` // by the machine's clock, whatever the node's says
 }
 
 // runNode is an API as a team would write it: a verifier, its middleware, its
@@ -104,7 +105,7 @@ func (c nodeConfig) build(conn *nats.Conn, now func() time.Time) (*verifier.Veri
 	}
 	look := func() string {
 		st := v.Status()
-		text, err := json.Marshal(view{Synced: st.Synced, AsOf: st.AsOf})
+		text, err := json.Marshal(view{Synced: st.Synced, AsOf: st.AsOf, Now: time.Now()})
 		if err != nil {
 			return err.Error() // the driver will not be able to read it, and say so
 		}

@@ -28,7 +28,6 @@ const probeEvery = 120 * time.Millisecond
 type answer struct {
 	node          *node
 	token         *token
-	sent, got     time.Time
 	asked, acked  time.Time // acked: before it was sent; asked: until the answer had come
 	status        int
 	before, after view
@@ -75,7 +74,6 @@ func (n *node) show(ctx context.Context, t *token) (a answer, ok bool) {
 	if at := t.acked.Load(); at != 0 {
 		a.acked = time.Unix(0, at)
 	}
-	a.sent = time.Now()
 	resp, err := n.client.Do(req)
 	if err != nil {
 		return a, false
@@ -84,7 +82,7 @@ func (n *node) show(ctx context.Context, t *token) (a answer, ok bool) {
 	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
 		return a, false
 	}
-	a.got, a.status = time.Now(), resp.StatusCode
+	a.status = resp.StatusCode
 	a.skewed = a.skewed || n.skewed.Load()
 	if at := t.asked.Load(); at != 0 {
 		a.asked = time.Unix(0, at)

@@ -13,15 +13,20 @@ import (
 type result struct {
 	episodes []episode
 	rechecks int // revoked tokens shown to every node once more at the end
+	platform platform
+	load     string
 }
 
-// programme runs faults one after another in one world.
-func programme(ctx context.Context, bin binaries, faults []fault, said func(string, ...any)) (r *result, err error) {
+// programme runs faults one after another in one world, with a disk that can be
+// filled if disk is true and that is allowed.
+func programme(ctx context.Context, bin binaries, faults []fault, disk bool, said func(string, ...any)) (r *result, err error) {
+	began := time.Now()
 	w, err := newWorld(bin, said)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, w.close()) }()
+	w.wantDisk = disk
 	if err := w.build(ctx, 3, 2); err != nil {
 		return nil, err
 	}
@@ -46,6 +51,8 @@ func programme(ctx context.Context, bin binaries, faults []fault, said func(stri
 		}
 	}
 	r.episodes = append(r.episodes, w.last(ctx, before, r))
+	r.load = load()
+	r.platform = platform{nats: w.conn.ConnectedServerVersion(), disk: w.mounted != "", took: time.Since(began)}
 	return r, nil
 }
 

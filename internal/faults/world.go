@@ -26,6 +26,7 @@ type binaries struct {
 type world struct {
 	bin     binaries
 	dir     string
+	mounted string // a small disk; empty: there is none
 	servers []*server
 	issuers []*replica
 	nodes   []*node
@@ -39,6 +40,7 @@ type world struct {
 	said   func(format string, args ...any) // progress, for people
 
 	patience time.Duration // how long healing may take
+	wantDisk bool
 
 	issuerURL, jwks, keys string
 
@@ -170,6 +172,6 @@ func (w *world) close() error {
 	for _, r := range w.issuers {
 		r.client.CloseIdleConnections()
 	}
-	errs = append(errs, os.RemoveAll(w.dir))
+	errs = append(errs, w.unmount(), os.RemoveAll(w.dir))
 	return errors.Join(errs...)
 }

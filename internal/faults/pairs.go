@@ -1,0 +1,40 @@
+package main
+
+import "time"
+
+// pairs are two faults at once: where one hides what the other does.
+func pairs() []fault {
+	named := map[string]fault{}
+	for _, f := range alone() {
+		named[f.name] = f
+	}
+	restarts := fault{name: "nodes killed three times", begin: onNodes("deny-2 deny-3 allow-1 allow-4", killAgain, already)}
+	restart := fault{name: "all nodes killed and started at once", hold: 6 * time.Second, begin: onNodes("", restartNode, already)}
+	return []fault{
+		pair(named["leader killed"], restarts),
+		pair(named["all servers killed"], restart),
+		pair(named["leader frozen"], named["nodes in a black hole"]),
+		pair(named["leader cut off from everybody"], named["clocks an hour ahead"]),
+		pair(named["two of three servers frozen"], named["clocks an hour behind"]),
+		pair(named["stream full"], named["leader killed"]),
+		pair(named["both issuers killed"], named["leader killed"]),
+		pair(named["all servers cut off from each other"], named["issuers killed in turn during revocations"]),
+		pair(named["stream deleted, created after a while"], named["nodes in a black hole"]),
+		pair(named["stream deleted and created again"], restarts),
+		pair(named["stream deleted and created again"], named["an issuer frozen"]),
+		pair(named["disk of the leader full"], restarts),
+		pair(named["all connections dropped 30 times"], named["follower killed"]),
+	}
+}
+
+// alone is every fault by itself.
+func alone() []fault {
+	var all []fault
+	for _, some := range [][]fault{brokerFaults, nodeFaults, streamFaults, issuerFaults, diskFaults} {
+		all = append(all, some...)
+	}
+	return all
+}
+
+// catalogue is every fault, alone and in pairs.
+func catalogue() []fault { return append(alone(), pairs()...) }
