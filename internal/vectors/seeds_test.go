@@ -37,6 +37,7 @@ func sow(f *testing.F, list []pen, iss *verifiertest.Issuer) {
 	}
 	f.Add(header(list[1]), claims, uint8(5), uint8(0), uint16(0), "")                                       // HS256 by the RSA key's text,
 	f.Add(strings.Replace(header(list[1]), "RS256", "HS256", 1), claims, uint8(5), uint8(0), uint16(0), "") // and said so
+	f.Add(strings.Replace(header(list[4]), `"ps"`, `"rs"`, 1), claims, uint8(4), uint8(0), uint16(0), "")   // PS256 with the key for RS256
 	for _, h := range []string{
 		`{"alg":"none","kid":"es","typ":"at+jwt"}`, `{"alg":"none"}`, `{"alg":"nOnE","kid":"es"}`, `{"alg":"es256","kid":"es","typ":"at+jwt"}`,
 		`{"alg":"ES256","alg":"none","kid":"es","typ":"at+jwt"}`, `{"alg":"none","alg":"ES256","kid":"es","typ":"at+jwt"}`,
