@@ -116,14 +116,20 @@ func parseClient(raw []byte) (c Client, err error) {
 	return c, err
 }
 
+// fileNames turns what is wrong with a Client into words about the file.
+var fileNames = strings.NewReplacer(
+	"SecretHash is not the result of HashSecret", `client_secret_hash: must be what quash client new-secret prints, or the client "public": true`,
+	"SecretHash", "client_secret_hash", "ID must", "client_id: must", "Name must", "client_name: must", "Audience has", "audience has", "Scopes has", "scope has",
+	"Grants has", "grant_types has", "Grants repeats", "grant_types repeats", "Introspects", "introspects", "RedirectURIs", "redirect_uris")
+
 func checkClients(clients []Client) error {
 	seen := make(map[string]bool, len(clients))
 	for n, c := range clients {
 		if problem := c.problem(); problem != "" {
-			return fmt.Errorf("clients[%d]: %s", n, problem)
+			return fmt.Errorf("clients[%d]: %s", n, fileNames.Replace(problem))
 		}
 		if seen[c.ID] {
-			return fmt.Errorf("clients[%d]: repeats the ID %s", n, c.ID)
+			return fmt.Errorf("clients[%d]: repeats the client_id %s", n, c.ID)
 		}
 		seen[c.ID] = true
 	}

@@ -212,6 +212,7 @@ func (i *Issuer) respond(w http.ResponseWriter, status int, v any) {
 
 // plain keeps to the characters of RFC 6749 §5.2.
 func plain(s string) string {
+	s = strings.ReplaceAll(s, "§", "section ")
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '"':

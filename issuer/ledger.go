@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -40,6 +41,9 @@ func (i *Issuer) openLedger() error {
 	l := &i.ledger
 	if l.path = i.cfg.Ledger; l.path == "" {
 		return nil
+	}
+	if info, err := os.Stat(filepath.Dir(l.path)); err != nil || !info.IsDir() {
+		return fmt.Errorf("%w: Ledger: %q is not in a directory that exists", ErrConfig, l.path)
 	}
 	id := i.ledgerID()
 	contents, err := snapshot.Read(l.path, id, func(batch []snapshot.Statement) error {

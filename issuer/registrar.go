@@ -34,7 +34,7 @@ type departure struct {
 
 const clientsEvery = 2 * time.Second
 
-// loadClients reads the file; if it cannot be used the old clients stay.
+// loadClients reads the file; if it cannot be used the old clients stay, if there are any.
 func (i *Issuer) loadClients() error {
 	if i.cfg.ClientsFile == "" {
 		return nil
@@ -48,7 +48,8 @@ func (i *Issuer) loadClients() error {
 	}
 	err = fmt.Errorf("%w: ClientsFile: %s: %w", ErrConfig, i.cfg.ClientsFile, err)
 	text := err.Error()
-	if was := i.registrar.problem.Swap(&text); was == nil || *was != text {
+	was := i.registrar.problem.Swap(&text)
+	if started := i.registrar.digest != [sha256.Size]byte{}; started && (was == nil || *was != text) {
 		i.log.Error("the clients file cannot be used, the clients stay as they were; mend it", "error", err)
 	}
 	return err

@@ -198,7 +198,7 @@ func (s *keySource) read(ctx context.Context) error {
 		s.install(set)
 		s.readAt = s.now()
 	} else if ctx.Err() == nil && (s.err == nil || s.err.Error() != err.Error()) {
-		s.log.Warn("key set not read, the old one stays in use", "issuer", s.issuer, "err", err)
+		s.log.Warn("key set not read, trying again; the old one, if there is one, stays in use", "issuer", s.issuer, "err", err)
 	}
 	s.err = err
 	close(s.flight.done)

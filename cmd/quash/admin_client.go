@@ -43,6 +43,14 @@ type adminError struct {
 
 func (e *adminError) Error() string { return e.problem }
 
+// advise adds what to do next to a refusal with this status.
+func advise(err error, status int, next string) error {
+	if e := (*adminError)(nil); errors.As(err, &e) && e.status == status {
+		return fmt.Errorf("%w: %s", err, next)
+	}
+	return err
+}
+
 // open finds out who the caller is and logs in. Close logs out again.
 func (f *adminFlags) open(ctx context.Context) (*adminClient, error) {
 	if err := httpURL("--issuer", f.Issuer); err != nil {

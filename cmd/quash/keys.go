@@ -87,7 +87,7 @@ func (f *keysFlagsFor) run(method, path string, body map[string]any, out any) er
 				body[name] = value
 			}
 		}
-		return a.do(ctx, method, path, nil, body, out)
+		return advise(a.do(ctx, method, path, nil, body, out), http.StatusNotFound, "quash keys list shows all")
 	}
 	return a.do(ctx, method, path, nil, nil, out)
 }

@@ -75,7 +75,7 @@ func (c *sessionsListCmd) Run(p *program) error {
 	for {
 		var page sessionsPage
 		if err := a.do(ctx, http.MethodGet, "/admin/sessions", query, nil, &page); err != nil {
-			return err
+			return advise(err, http.StatusNotFound, "quash user list shows all")
 		}
 		for _, s := range page.Sessions {
 			if err := show(s); err != nil {

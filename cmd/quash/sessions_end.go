@@ -182,7 +182,7 @@ func (a *adminClient) sub(ctx context.Context, name string) (string, error) {
 	var page sessionsPage
 	err := a.do(ctx, http.MethodGet, "/admin/sessions", url.Values{"username": {name}, "limit": {"1"}}, nil, &page)
 	if refused := (*adminError)(nil); errors.As(err, &refused) && refused.status == http.StatusNotFound {
-		return "", fmt.Errorf("no user has the name %s", printable(name))
+		return "", fmt.Errorf("no user has the name %s: quash user list shows all", printable(name))
 	}
 	if err == nil && page.Sub == "" {
 		err = a.stranger()

@@ -159,7 +159,7 @@ func (c *userAddCmd) Run(p *program) error {
 	}
 	var u listedUser
 	if err := a.do(ctx, http.MethodPost, "/admin/users", nil, body, &u); err != nil {
-		return err
+		return advise(err, http.StatusConflict, "choose another (upper and lower case are the same; quash user list shows all)")
 	}
 	return c.print(p, u, "created")
 }

@@ -14,6 +14,27 @@ const (
 	testCommand = "    go test -race ./...\n"
 )
 
+// TestTrackedFiles: nothing that a build makes is in the repository, where it would stay for good.
+func TestTrackedFiles(t *testing.T) {
+	t.Parallel()
+	root := filepath.Join("..", "..")
+	if _, err := os.Stat(filepath.Join(root, ".git")); err != nil {
+		return // an archive without history has nothing to keep out
+	}
+	cmd := exec.Command("git", "ls-files", "-z")
+	cmd.Dir = root
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("git ls-files: %v", err)
+	}
+	const limit = 1 << 20
+	for _, name := range strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00") {
+		if info, err := os.Lstat(filepath.Join(root, name)); err == nil && info.Size() > limit {
+			t.Errorf("%s has %d bytes, more than %d: if a build made it, git rm --cached it and add it to .gitignore", name, info.Size(), limit)
+		}
+	}
+}
+
 // TestReadme: the program in the README compiles, and the two commands are the
 // ones that continuous integration knows.
 func TestReadme(t *testing.T) {
