@@ -258,8 +258,8 @@ func TestClientsFileAtStart(t *testing.T) {
 	f.raw(`{"clients":[{"client_id":"app"}]}`)
 	_, err := issuer.New(t.Context(), issuer.Config{Issuer: iss, Audience: []string{"api"}, Conn: nats.Connect(t), EnsureStream: true,
 		KeysDir: filepath.Join(t.TempDir(), "keys"), ClientsFile: f.path})
-	if !errors.Is(err, issuer.ErrConfig) || !strings.Contains(err.Error(), "SecretHash") {
-		t.Errorf("got %v, want ErrConfig naming SecretHash", err)
+	if !errors.Is(err, issuer.ErrConfig) || !strings.Contains(err.Error(), "client_secret_hash") {
+		t.Errorf("got %v, want ErrConfig naming client_secret_hash", err)
 	}
 }
 
