@@ -2,14 +2,10 @@ package events
 
 import "time"
 
-// clockStep is the difference between wall and monotonic time above which the
-// wall clock was stepped (or the machine slept) and old offsets say nothing.
-const clockStep = 250 * time.Millisecond
-
 // offsets turns a server timestamp into an age on this node's clock, without
 // trusting that clock more than it deserves. One goroutine owns it.
 type offsets struct {
-	min  time.Duration // smallest arrival − server timestamp since the last clock step
+	min  time.Duration // smallest arrival − server timestamp, by the wall clock as it is now
 	wall time.Time     // arrival of the previous message, by both clocks
 	mono time.Duration
 	have bool
@@ -23,11 +19,16 @@ type offsets struct {
 // were stored. The smallest such difference is how far it is behind at least,
 // and is taken out. A clock that runs ahead cannot be told from a slow network;
 // it counts as age, which is the safe side.
+//
+// What a wall clock was moved by shows against the monotonic one, and the smallest
+// difference moves along: were it forgotten, the first message after a clock was set
+// back could be late by any time and count as new. A machine that slept looks
+// like a clock set ahead; the next message puts that right.
 func (o *offsets) age(wall time.Time, mono time.Duration, server time.Time) time.Duration {
 	wall = wall.Round(0)
 	off := wall.Sub(server)
-	if step := wall.Sub(o.wall) - (mono - o.mono); o.have && (step > clockStep || step < -clockStep) {
-		o.have = false
+	if o.have {
+		o.min += wall.Sub(o.wall) - (mono - o.mono)
 	}
 	if !o.have || off < o.min {
 		o.min, o.have = off, true

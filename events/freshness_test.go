@@ -15,13 +15,17 @@ func TestAgeIsNeverLessThanTheTruth(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(500) {
 		rng := rand.New(rand.NewPCG(seed, 2))
-		clockError := time.Duration(rng.Int64N(int64(4*time.Hour))) - 2*time.Hour
+		wrong := func() time.Duration { return time.Duration(rng.Int64N(int64(4*time.Hour))) - 2*time.Hour }
+		clockError := wrong()
 		var o events.Offsets
 		truth := time.Unix(1_700_000_000, 0)
 		start := truth
 		least := time.Duration(1 << 62)
 		for range 50 {
 			truth = truth.Add(time.Duration(rng.Int64N(int64(time.Second))))
+			if seed%2 == 1 && rng.IntN(10) == 0 {
+				clockError = wrong() // somebody sets the clock
+			}
 			delay := time.Duration(rng.Int64N(int64(30 * time.Second)))
 			least = min(least, delay)
 			age := o.Age(truth.Add(delay+clockError), truth.Add(delay).Sub(start), truth)
@@ -49,6 +53,23 @@ func TestClockBehindIsReported(t *testing.T) {
 	// The same wrong clock, a message that was held up for a minute.
 	if age := o.Age(server.Add(-time.Hour+time.Minute), time.Minute, server); age != time.Minute {
 		t.Errorf("age of a delayed message %v, want 1m", age)
+	}
+}
+
+// TestClockSetBackDuringASilence: the first message after it is late, and not new.
+func TestClockSetBackDuringASilence(t *testing.T) {
+	t.Parallel()
+	server := time.Unix(1_700_000_000, 0)
+	var o events.Offsets
+	o.Age(server.Add(time.Millisecond), 0, server)
+	late := 9 * time.Second
+	if age := o.Age(server.Add(time.Second+late-time.Hour), time.Second+late, server.Add(time.Second)); age < late-time.Millisecond {
+		t.Errorf("age %v of a message that is %v late", age, late)
+	}
+	// A machine that slept for an hour after that: its clock is as wrong as before.
+	at := server.Add(2 * time.Hour)
+	if age := o.Age(at.Add(late-time.Hour), time.Minute, at); age > late {
+		t.Errorf("age %v of a message that is %v late", age, late)
 	}
 }
 

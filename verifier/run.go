@@ -92,8 +92,10 @@ func (v *Verifier) attend(ctx context.Context, last, lastTick time.Time) error {
 			return nil
 		case <-tick.C:
 		}
-		v.look()
 		now, real := v.now(), time.Now()
+		if v.feed.Freshness(now).Synced { // before, the promise is not known, and no verdict over it may stand
+			v.look()
+		}
 		moved := now.Round(0).Sub(last.Round(0)) - real.Sub(lastTick)
 		last, lastTick = now, real
 		bound := time.Duration(v.watchers.tightest.Load())

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -139,6 +140,38 @@ func TestM15_RetentionMustCoverTheTokens(t *testing.T) {
 		if !errors.Is(err, verifier.ErrStale) || !errors.Is(ready, verifier.ErrRetention) {
 			t.Errorf("%s: got %v, ready %v; want not judged and ErrRetention", test.what, err, ready)
 		}
+	}
+}
+
+// countedFeed says how often it was asked for its status.
+type countedFeed struct {
+	*memFeed
+	asked atomic.Int64
+}
+
+func (f *countedFeed) Status() events.Status {
+	f.asked.Add(1)
+	return f.memFeed.Status()
+}
+
+// TestRetentionIsJudgedOnceItIsKnown: a node that waits for its broker has looked at a promise that it did not know, and
+// must serve from its first sync all the same.
+func TestRetentionIsJudgedOnceItIsKnown(t *testing.T) {
+	t.Parallel()
+	feed := &countedFeed{}
+	r := newRig(t, func(c *verifier.Config, f *memFeed) {
+		f.synced.Store(false)
+		feed.memFeed, c.Feed = f, feed
+		c.MaxTokenLife, c.MaxStaleness = 2*time.Hour, 800*time.Millisecond
+	})
+	began := feed.asked.Load()
+	eventually(t, "it has looked after itself", func() bool { return feed.asked.Load() > began+1 })
+	feed.mu.Lock()
+	feed.layout.Retention = events.Retention{MaxTokenLife: 2 * time.Hour}
+	feed.mu.Unlock()
+	feed.synced.Store(true)
+	if _, err := r.Verify(context.Background(), mint(r.clock.Now(), nil)); err != nil {
+		t.Errorf("the first token after the first sync: %v", err)
 	}
 }
 
