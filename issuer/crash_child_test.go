@@ -33,8 +33,8 @@ const (
 )
 
 type childConfig struct {
-	NATS, KeysDir string
-	Replicas      int
+	NATS, KeysDir, ClientsFile string
+	Replicas                   int
 }
 
 // fuse kills the process after so many messages; 0 is never, -1 before the next answer.
@@ -145,11 +145,14 @@ func runCrashChild(config string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	defer cancel()
-	i, err := issuer.New(ctx, issuer.Config{
+	cfg := issuer.Config{
 		Issuer: iss, Audience: []string{"https://api.example"}, KeysDir: c.KeysDir, Replicas: c.Replicas, EnsureStream: true, Conn: nc, Node: "child",
 		Argon2: issuer.Argon2{Memory: 64, Time: 1}, Timeout: crashTimeout, WideBurst: 1000, LoginBurst: 1000, BeaconInterval: beaconInterval,
 		RepairInterval: 2 * time.Second, // a machine may be too busy for the repair at the start
-	})
+		ClientsFile:    c.ClientsFile,
+	}
+	crashClients(&cfg)
+	i, err := issuer.New(ctx, cfg)
 	if err != nil {
 		return err
 	}
@@ -175,6 +178,7 @@ func runCrashChild(config string) error {
 	do("/do/password", func(r *http.Request) error {
 		return i.SetPassword(r.Context(), r.FormValue("sub"), password+" new", issuer.Cause{})
 	})
+	do("/do/reload", func(r *http.Request) error { return i.Reload(r.Context()) })
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		held := httptest.NewRecorder()
 		i.Handler().ServeHTTP(held, r)

@@ -29,7 +29,12 @@ type child struct {
 // startChild starts one and waits until it is ready.
 func startChild(t testing.TB, natsURL, keysDir string, replicas int) *child {
 	t.Helper()
-	config, err := json.Marshal(childConfig{NATS: natsURL, KeysDir: keysDir, Replicas: max(1, replicas)})
+	return startChildOf(t, childConfig{NATS: natsURL, KeysDir: keysDir, Replicas: max(1, replicas)})
+}
+
+func startChildOf(t testing.TB, cfg childConfig) *child {
+	t.Helper()
+	config, err := json.Marshal(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,6 +112,7 @@ type crashRun struct {
 	old    answer // its tokens before the last refresh
 	admin  answer
 	kid    string
+	made   made
 	before map[string]bool // statements that were there
 }
 

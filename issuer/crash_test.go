@@ -76,6 +76,15 @@ var (
 		{name: "password", act: directly("password", func(ctx context.Context, c *crashRun) error {
 			return c.SetPassword(ctx, c.user.Sub, password+" new", issuer.Cause{})
 		}), scope: events.Subject, key: subOf, half: func(c *crashRun) bool { return c.tryLogin(c.user.Name, password+" new").status == 200 }},
+		{name: "disable over HTTP", act: userOp("disable", object{}), scope: events.Subject, key: subOf},
+		{name: "password over HTTP", act: userOp("password", object{"password": password + " new"}), scope: events.Subject, key: subOf,
+			half: func(c *crashRun) bool { return c.tryLogin(c.user.Name, password+" new").status == 200 }},
+		{name: "own password", act: func(c *crashRun, r *rig) answer {
+			return r.send("POST", "/password", c.s.Access, object{"current_password": password, "new_password": password + " new"})
+		}, scope: events.Subject, key: subOf, half: func(c *crashRun) bool { return c.tryLogin(c.user.Name, password+" new").status == 200 }},
+		{name: "key over HTTP", act: func(c *crashRun, r *rig) answer {
+			return r.send("POST", "/admin/keys/"+c.kid+"/revoke", c.admin.Access, object{"confirm": c.kid, "reason": "stolen"})
+		}, scope: events.Key, key: func(c *crashRun) string { return c.kid }, lives: true},
 		{name: "reuse", act: func(c *crashRun, r *rig) answer { return r.refresh(c.old.Refresh) }, scope: events.Session, key: sidOf, code: 400},
 	}
 )
@@ -106,9 +115,15 @@ func TestM19_KilledIssuer(t *testing.T) {
 			},
 				func(c *crashRun, r *rig) answer { return r.refresh(c.s.Refresh) })
 		})
+		for name, op := range crashGrants {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				everyPoint(t, y, false, op.check, op.act)
+			})
+		}
 	})
-	for _, step := range []string{"session", "rotate", "rotated", "ending", "publish", "published"} {
-		if !y.steps[step] && y.ops == len(crashOps)+2 { // fewer: somebody has chosen
+	for _, step := range []string{"session", "rotate", "rotated", "renew", "renewed", "ending", "publish", "published"} {
+		if !y.steps[step] && y.ops == len(crashOps)+len(crashGrants)+2 { // fewer: somebody has chosen
 			t.Errorf("no operation came past the step %s", step)
 		}
 	}
@@ -131,6 +146,7 @@ func everyPoint(t *testing.T, y *tally, alone bool, check func(c *crashRun, what
 	here := start(t, nats.URL(), func(cfg *issuer.Config) {
 		cfg.Logger = l.logger()
 		cfg.KeysDir, cfg.LoginBurst, cfg.WideBurst, cfg.Timeout = keys, 1000, 1000, crashTimeout
+		crashClients(cfg)
 		if alone {
 			cfg.RepairInterval = time.Hour
 		}

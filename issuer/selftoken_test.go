@@ -187,15 +187,10 @@ const (
 	accessType    = "urn:ietf:params:oauth:token-type:access_token"
 )
 
-// exchangeToken tries again on 503: an issuer whose clock jumps looks whether it missed anything.
-func (r *rig) exchangeToken(client, token string, more ...string) (a answer) {
+func (r *rig) exchangeToken(client, token string, more ...string) answer {
 	r.t.Helper()
 	pairs := append([]string{"grant_type", exchangeGrant, "subject_token", token, "subject_token_type", accessType}, more...)
-	until(r.t, "an answer other than 503", func() bool {
-		a = r.as(client, "/token", pairs...)
-		return a.status != 503
-	})
-	return a
+	return r.as(client, "/token", pairs...)
 }
 
 func gateways() []issuer.Client {
