@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"regexp"
@@ -123,7 +124,11 @@ type Config struct {
 	WideBurst int
 	// WideEvery is how often one more of those is granted; 0 is one minute.
 	WideEvery time.Duration
-	// ClientAddress tells the caller's network address for throttling; nil: the peer's. Set it behind a proxy you trust.
+	// TrustedProxies are the networks of the proxies in front. A request that comes from one of them is counted, when passwords are
+	// wrong, for the address that X-Forwarded-For names: the rightmost that is not in one of these networks. Empty: the peer's address
+	// counts and the header is not read. Every one of them must append the address of its peer to the header, or replace it.
+	TrustedProxies []netip.Prefix
+	// ClientAddress tells the caller's network address for throttling in another way than TrustedProxies; nil: in that way.
 	ClientAddress func(*http.Request) string
 
 	// MaxStaleness of the issuer's own view of the stream, beyond which it answers 503; 0 is 30 seconds.
@@ -241,6 +246,10 @@ func (c Config) complete() (Config, error) {
 		return bad("RevokeBurst", "is negative")
 	case c.WideBurst < 0:
 		return bad("WideBurst", "is negative")
+	case len(c.TrustedProxies) > 0 && c.ClientAddress != nil:
+		return bad("TrustedProxies", "has no effect beside ClientAddress")
+	case proxies(c.TrustedProxies).problem() != "":
+		return bad("TrustedProxies", proxies(c.TrustedProxies).problem())
 	}
 	c.Replicas = max(c.Replicas, 1)
 	if c.PasswordWorkers == 0 {
@@ -277,7 +286,7 @@ func (c Config) complete() (Config, error) {
 		c.Node = fmt.Sprintf("issuer-%s-%d", host, os.Getpid())
 	}
 	if c.ClientAddress == nil {
-		c.ClientAddress = peerAddress
+		c.ClientAddress = proxies(c.TrustedProxies).address
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -291,16 +300,4 @@ func (c Config) complete() (Config, error) {
 func loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
-// peerAddress is the peer's address without the port; IPv6 is cut to its /64, which one subscriber usually holds whole.
-func peerAddress(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	if ip := net.ParseIP(host); ip != nil && ip.To4() == nil {
-		return ip.Mask(net.CIDRMask(64, 128)).String()
-	}
-	return host
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -417,3 +419,8 @@ func (k *Keyring) Published() []string {
 
 // ErrRetireLast is the keyring's refusal.
 var ErrRetireLast = errLastKey
+
+// CallerAddress is where a request is counted as coming from, if these networks are trusted.
+func CallerAddress(trusted []netip.Prefix, r *http.Request) string {
+	return proxies(trusted).address(r)
+}

@@ -30,6 +30,7 @@ type fault struct {
 	description string
 	challenge   string        // WWW-Authenticate
 	after       time.Duration // Retry-After
+	logged      bool          // already, where it was made
 }
 
 func (f *fault) Error() string { return f.code + ": " + f.description }
@@ -131,7 +132,7 @@ func (i *Issuer) refuse(w http.ResponseWriter, r *http.Request, err error) {
 // logFailure is for failures of our own.
 func (i *Issuer) logFailure(r *http.Request, err error) {
 	f := i.answer(err)
-	if f.status < 500 {
+	if f.status < 500 || f.logged {
 		return
 	}
 	level := slog.LevelWarn

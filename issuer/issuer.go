@@ -49,6 +49,7 @@ type Issuer struct {
 	ledger       ledger
 	returned     atomic.Uint64 // statements given back to the stream
 	poisoned     sync.Once     // the first invalid statement is logged
+	probed       atomic.Int32  // see serveReady
 	running      atomic.Bool
 	stopped      atomic.Bool
 	fault        atomic.Pointer[func(step string) error] // tests only: fails between the steps of the two halves
@@ -115,6 +116,7 @@ func New(ctx context.Context, c Config) (*Issuer, error) {
 	if i.keys, err = openKeys(c.KeysDir, c.Algorithm, c.KeyDelay, c.Now); err != nil {
 		return nil, err
 	}
+	i.warnKeysDir()
 	if err := i.loadRevokedKeys(ctx); errors.Is(err, ErrRecord) {
 		i.log.Error("load the revoked keys", "error", err)
 	} else if err != nil {

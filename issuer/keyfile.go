@@ -41,6 +41,16 @@ func linkFile(path string, text []byte) error {
 	return syncDir(filepath.Dir(path))
 }
 
+// warnKeysDir: the files are 0600, but whoever may write to their directory can put a key of his own into it, and
+// take ours away.
+func (i *Issuer) warnKeysDir() {
+	info, err := os.Stat(i.cfg.KeysDir)
+	if err == nil && info.Mode().Perm()&0o077 != 0 {
+		i.log.Warn("others than the issuer may list or change the directory of the signing keys: chmod 700 it", "dir", i.cfg.KeysDir,
+			"mode", fmt.Sprintf("%#o", info.Mode().Perm()))
+	}
+}
+
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

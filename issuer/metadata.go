@@ -65,10 +65,28 @@ func (i *Issuer) serveLive(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
+// What the last probe of readiness was told.
+const (
+	neverProbed = iota
+	probedReady
+	probedNotReady
+)
+
+// serveReady logs only what changes: probes come every second or so, also while an issuer that has just started reads the stream.
 func (i *Issuer) serveReady(w http.ResponseWriter, _ *http.Request) error {
-	if err := i.Ready(); err != nil {
-		return &fault{status: http.StatusServiceUnavailable, code: "temporarily_unavailable", description: err.Error(), after: retryAfter * 1e9}
+	err := i.Ready()
+	if err == nil {
+		if i.probed.Swap(probedReady) != probedReady {
+			i.log.Info("ready")
+		}
+		i.respond(w, http.StatusOK, map[string]string{"status": "ready"})
+		return nil
 	}
-	i.respond(w, http.StatusOK, map[string]string{"status": "ready"})
-	return nil
+	switch i.probed.Swap(probedNotReady) {
+	case neverProbed:
+		i.log.Info("not ready yet", "error", err)
+	case probedReady:
+		i.log.Warn("not ready any more", "error", err)
+	}
+	return &fault{status: http.StatusServiceUnavailable, code: "temporarily_unavailable", description: err.Error(), after: retryAfter * 1e9, logged: true}
 }

@@ -34,6 +34,7 @@ type issuerCmd struct {
 	loginFlags   `embed:""`
 	keysFlags    `embed:""`
 	limitFlags   `embed:""`
+	proxyFlags   `embed:""`
 	clientsFlags `embed:""`
 	cookieFlags  `embed:""`
 	natsFlags    `embed:""`
@@ -93,7 +94,7 @@ func (c *issuerCmd) check() error {
 	case c.KeysDir == "":
 		return usagef("--keys-dir", "is empty: name a directory")
 	}
-	if err := errors.Join(c.loginFlags.check(), c.limitFlags.check(), c.keysFlags.check(), c.cookieFlags.check()); err != nil {
+	if err := errors.Join(c.loginFlags.check(), c.limitFlags.check(), c.proxyFlags.check(), c.keysFlags.check(), c.cookieFlags.check()); err != nil {
 		return err
 	}
 	if err := checkReplicas(c.Replicas); err != nil {
@@ -153,6 +154,7 @@ func (c *issuerCmd) Run(p *program) error {
 	c.loginFlags.apply(&cfg)
 	c.keysFlags.apply(&cfg)
 	c.limitFlags.apply(&cfg)
+	c.proxyFlags.apply(&cfg)
 	c.clientsFlags.apply(&cfg)
 	c.cookieFlags.apply(&cfg)
 	role, err := newIssuerRole(conn, cfg, users, log)

@@ -64,6 +64,7 @@ var fieldNames = map[string]string{
 	"AddressEvery":     "--address-every",
 	"OwnBurst":         "--own-burst",
 	"OwnEvery":         "--own-every",
+	"TrustedProxies":   "--trusted-proxy",
 	"Replicas":         "--replicas",
 	"ClientsFile":      "--clients",
 	"Cookies":          "--cookies",

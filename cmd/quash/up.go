@@ -28,6 +28,7 @@ type upCmd struct {
 
 	loginFlags   `embed:""`
 	limitFlags   `embed:""`
+	proxyFlags   `embed:""`
 	clientsFlags `embed:""`
 	cookieFlags  `embed:""`
 	LogLevel     string `default:"warn" enum:"debug,info,warn,error" help:"What to log on standard error: ${enum} (${default})."`
@@ -87,7 +88,7 @@ func (c *upCmd) build(log *slog.Logger, stderr io.Writer) (_ *stack, err error) 
 		}
 		user = &credential{name, password}
 	}
-	if err := errors.Join(checkStaleness(c.MaxStaleness), c.loginFlags.check(), c.limitFlags.check(), c.cookieFlags.check()); err != nil {
+	if err := errors.Join(checkStaleness(c.MaxStaleness), c.loginFlags.check(), c.limitFlags.check(), c.proxyFlags.check(), c.cookieFlags.check()); err != nil {
 		return nil, err
 	}
 	s := &stack{}
@@ -148,6 +149,7 @@ func (s *stack) openIssuer(c *upCmd, log *slog.Logger, stderr io.Writer) error {
 	}
 	c.loginFlags.apply(&cfg)
 	c.limitFlags.apply(&cfg)
+	c.proxyFlags.apply(&cfg)
 	c.clientsFlags.apply(&cfg)
 	c.cookieFlags.apply(&cfg)
 	if cfg.ClientsFile != "" {
