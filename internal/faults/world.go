@@ -148,6 +148,9 @@ func (w *world) close() error {
 	var all []*process
 	for _, n := range w.nodes {
 		all = append(all, n.process)
+		if text := n.said.String(); text != "" { // a panic in a handler, for example
+			errs = append(errs, fmt.Errorf("%s printed: %s", n.Name, text))
+		}
 	}
 	for _, r := range w.issuers {
 		all = append(all, r.process)
