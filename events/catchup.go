@@ -78,9 +78,14 @@ func (f *follower) catchUp(ctx context.Context, wg *sync.WaitGroup) {
 // stream works. What was asked while it had no leader is lost, and what was put off
 // since then need not be: ask again, once.
 func (f *follower) revived() {
+	f.again = false
 	if r := f.reading; r != nil {
-		if f.progress.Load() != r.progress || f.now().Sub(r.since) < infoWait(retryFirst) {
-			return // it is being answered, or may be
+		if f.progress.Load() != r.progress {
+			return // it is being answered
+		}
+		if f.now().Sub(r.since) < infoWait(retryFirst) {
+			f.again = true // it may be yet
+			return
 		}
 		f.stop()
 	}
@@ -116,7 +121,7 @@ func (f *follower) caughtUp(r catchUpResult) {
 		f.later()
 		return
 	}
-	f.backoff = retryFirst
+	f.backoff, f.again = retryFirst, false
 	f.watchdog.alive(f.now())
 	joined := f.track.caughtUp(r.reached.seq, r.reached.at)
 	f.update(func(st *Status) {

@@ -66,16 +66,21 @@ func ReadAll(ctx context.Context, msgs jetstream.MessagesContext, consumer strin
 func InfoWaits() (first, last time.Duration) { return infoWait(retryFirst), infoWait(retryMax) }
 
 // Revive is a live message that comes to a follower which has lost its connection
-// and asked for the stored part so long ago. It returns whether that question is
-// given up, and how soon another is put; 0: none is planned.
-func Revive(s *Subscriber, asked time.Duration) (abandoned bool, next time.Duration) {
+// and asked for the stored part so long ago; another while passes after it. It returns
+// whether that question is given up, and how soon another is put; 0: none is planned.
+func Revive(s *Subscriber, asked, passes time.Duration) (abandoned bool, next time.Duration) {
 	f := newFollower(s, nil)
 	f.retry = time.NewTimer(time.Hour)
 	defer f.retry.Stop()
 	f.backoff = retryMax
 	f.reading = &reading{cancel: func() { abandoned = true }, since: s.now().Add(-asked)}
-	m := liveMsg{seq: 7, time: s.now(), arrival: s.now(), subject: SubjectBeacon}
-	f.follow([]liveMsg{m})
+	f.follow([]liveMsg{{seq: 7, time: s.now(), arrival: s.now(), subject: SubjectBeacon}})
+	if f.reading != nil {
+		f.reading.since = f.reading.since.Add(-passes)
+	}
+	if f.again {
+		f.revived()
+	}
 	if !f.planned.IsZero() {
 		next = f.planned.Sub(s.now())
 	}

@@ -36,6 +36,7 @@ type follower struct {
 	retry    *time.Timer // when the next catch-up starts
 	planned  time.Time   // when that is; zero: none is planned
 	backoff  time.Duration
+	again    bool          // the stream is back, and the catch-up under way may have asked too early
 	progress atomic.Uint64 // messages read by catch-ups; shared with them
 
 	watchdog watchdog
@@ -104,6 +105,9 @@ func (f *follower) run(ctx context.Context) error {
 			}
 		case <-tick.C:
 			f.checkConnection()
+			if f.again {
+				f.revived()
+			}
 			f.watch()
 		case <-beacon.C:
 			f.sendBeacon()
