@@ -424,3 +424,6 @@ var ErrRetireLast = errLastKey
 func CallerAddress(trusted []netip.Prefix, r *http.Request) string {
 	return proxies(trusted).address(r)
 }
+
+// Token is a new identifier.
+func Token(n int) string { return token(n) }

@@ -199,5 +199,11 @@ func parseRefreshToken(raw string) (sid string, secret []byte, ok bool) {
 	return sid, secret, true
 }
 
-// token is n random bytes as base64url.
-func token(n int) string { return base64.RawURLEncoding.EncodeToString(random(n)) }
+// token is n random bytes as base64url, and never one that a command line would take for a flag.
+func token(n int) string {
+	for {
+		if s := base64.RawURLEncoding.EncodeToString(random(n)); s[0] != '-' {
+			return s
+		}
+	}
+}

@@ -235,3 +235,12 @@ func TestDisabledElsewhere(t *testing.T) {
 	}
 	r.want("refresh while disabled", r.refresh(s.Refresh), 400, "invalid_grant")
 }
+
+// TestIdentifiersAreNoFlags: subjects and sessions are typed and pasted behind flags.
+func TestIdentifiersAreNoFlags(t *testing.T) {
+	for range 1000 {
+		if id := issuer.Token(16); id[0] == '-' || len(id) != 22 {
+			t.Fatalf("got %q", id)
+		}
+	}
+}
