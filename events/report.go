@@ -23,6 +23,8 @@ type Report struct {
 	Uptime       time.Duration
 	Issuers      []string // iss of the tokens it judges
 	Error        string   // why it is not ready, for people
+	// Unenforceable are the scopes by which some tokens that it accepted can not be revoked, because they lack the claim.
+	Unenforceable []string
 	// Digest names the set of statements it holds that live at DigestFrom or longer. Two nodes with the same Sequence and
 	// DigestFrom have the same Digest, or one of them lost something. Zero DigestFrom: the node does not say.
 	Digest     uint64
@@ -51,6 +53,7 @@ type reportJSON struct {
 	Uptime       float64    `json:"uptime_ms"`
 	Issuers      []string   `json:"issuers,omitempty"`
 	Error        string     `json:"error,omitempty"`
+	Lacking      []string   `json:"unenforceable,omitempty"`
 	Digest       string     `json:"digest,omitempty"` // 16 hexadecimal digits: JSON numbers are too small
 	DigestFrom   *time.Time `json:"digest_from,omitempty"`
 }
@@ -60,6 +63,7 @@ func (r Report) wire() reportJSON {
 		Node: r.Node, Role: r.Role, Version: r.Version, Sequence: r.Sequence,
 		Staleness: toMillis(r.Staleness), MaxStaleness: toMillis(r.MaxStaleness), OnStale: r.OnStale,
 		Entries: r.Entries, Synced: r.Synced, Ready: r.Ready, Uptime: toMillis(r.Uptime), Issuers: r.Issuers, Error: r.Error,
+		Lacking: r.Unenforceable,
 	}
 	if !r.AsOf.IsZero() {
 		asOf := r.AsOf.UTC()
@@ -77,6 +81,7 @@ func (w reportJSON) report() Report {
 		Node: w.Node, Role: w.Role, Version: w.Version, Sequence: w.Sequence,
 		Staleness: fromMillis(w.Staleness), MaxStaleness: fromMillis(w.MaxStaleness), OnStale: w.OnStale,
 		Entries: w.Entries, Synced: w.Synced, Ready: w.Ready, Uptime: fromMillis(w.Uptime), Issuers: w.Issuers, Error: w.Error,
+		Unenforceable: w.Lacking,
 	}
 	if w.AsOf != nil {
 		r.AsOf = w.AsOf.UTC()

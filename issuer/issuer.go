@@ -47,9 +47,9 @@ type Issuer struct {
 	sightings    sightings
 	patience     atomic.Int64 // Timeout, see maxAlteration; shorter in tests
 	ledger       ledger
-	returned     atomic.Uint64 // statements given back to the stream
-	poisoned     sync.Once     // the first invalid statement is logged
-	probed       atomic.Int32  // see serveReady
+	counts       counts
+	poisoned     sync.Once    // the first invalid statement is logged
+	probed       atomic.Int32 // see serveReady
 	running      atomic.Bool
 	stopped      atomic.Bool
 	fault        atomic.Pointer[func(step string) error] // tests only: fails between the steps of the two halves
@@ -248,27 +248,6 @@ func (i *Issuer) connected() error {
 		return fmt.Errorf("%w: not connected to NATS", ErrUnavailable)
 	}
 	return i.store.connected()
-}
-
-// Stats are what the issuer counts since New, and what it is doing without.
-type Stats struct {
-	// InvalidStatements on the stream that made no sense, and so had no effect here. Find their publisher.
-	InvalidStatements uint64
-	// Returned statements: the stream had lost them and has them again. Find out who wiped or restored it.
-	Returned uint64
-	// Clients known, disabled ones included.
-	Clients int
-	// ClientsFileProblem is why Config.ClientsFile cannot be used as it is now; empty: it is in force.
-	ClientsFileProblem string
-}
-
-// Stats returns the current ones.
-func (i *Issuer) Stats() Stats {
-	s := Stats{InvalidStatements: i.deny.Stats().Invalid, Returned: i.returned.Load(), Clients: len(i.clients.Load().byID)}
-	if p := i.registrar.problem.Load(); p != nil {
-		s.ClientsFileProblem = *p
-	}
-	return s
 }
 
 // Report is the issuer's line in the fleet's status.

@@ -188,7 +188,7 @@ func (i *Issuer) giveBack(ctx context.Context) error {
 		if _, err := i.publisher.PublishAll(ctx, lost, nil); err != nil {
 			return fmt.Errorf("give the stream back what it lost: %w", unavailable(err))
 		}
-		i.returned.Add(uint64(len(lost)))
+		i.counts.returned.Add(uint64(len(lost)))
 		i.log.Warn("the stream has its statements again", "statements", len(lost))
 	}
 	l.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/quash-auth/quash/events"
@@ -14,6 +15,7 @@ import (
 // able to log everybody out one by one. Wide statements have a much smaller bound of their own.
 type limit struct {
 	narrow, wide *throttle
+	refused      atomic.Uint64
 }
 
 func (t *throttle) with(burst int, every time.Duration) *throttle {
@@ -33,6 +35,7 @@ func (l *limit) take(ctx context.Context, actor string, isWide bool) (back func(
 	}
 	err = t.add(ctx, key, 1)
 	if throttled := (*ThrottledError)(nil); errors.As(err, &throttled) {
+		l.refused.Add(1)
 		return nil, &fault{status: http.StatusTooManyRequests, code: "temporarily_unavailable", description: what,
 			after: max(throttled.After, time.Second)}
 	}

@@ -33,7 +33,8 @@ func (i *Issuer) login(ctx context.Context, name, password string, client Client
 
 // attempt calls f, which looks at a password, if the account and the address may try one now. Every place that asks for
 // a password does it through here.
-func (i *Issuer) attempt(ctx context.Context, name, address string, f func() error) error {
+func (i *Issuer) attempt(ctx context.Context, name, address string, f func() error) (err error) {
+	defer func() { i.counts.password(err) }()
 	if err := i.current(); err != nil {
 		return err
 	}

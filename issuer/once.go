@@ -74,6 +74,7 @@ func (i *Issuer) MintOnce(ctx context.Context, o Once) (Minted, error) {
 	if m.Token, err = key.sign(typOnce, claims.append(make([]byte, 0, 512))); err != nil {
 		return Minted{}, err
 	}
+	i.counts.minted.Add(1)
 	i.log.Info("one-time token minted", "sub", o.Subject, "client", o.Client, "jti", m.ID, "audience", o.Audience, "scope", o.Scope,
 		"expires", m.Expires.UTC(), "actor", o.Actor, "reason", o.Reason, "txn", o.Txn)
 	return m, nil

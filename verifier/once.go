@@ -52,6 +52,7 @@ func (v *Verifier) spend(ctx context.Context, t *Token) error {
 		}
 		return v.counters.refuse(fmt.Errorf("%w: %w", ErrStale, err))
 	}
+	v.counters.redeemed.Add(1)
 	// The answer took a while, and a statement may have come meanwhile.
 	if _, err := v.judge(&t.ref, v.rule, v.now()); errors.Is(err, ErrRevoked) {
 		return v.counters.refuse(err)

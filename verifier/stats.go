@@ -23,6 +23,7 @@ type Stats struct {
 	WatchesExpired  uint64 // watches ended by exp
 	WatchesStale    uint64 // watches ended because the view was too old
 	Unusable        uint64 // events of the feed that no denylist can hold
+	Redeemed        uint64 // one-time tokens used up here
 }
 
 // kinds are the refusals that are counted, in the order of counters.refused.
@@ -33,6 +34,7 @@ var kinds = [...]error{
 
 type counters struct {
 	accepted, acceptedStale, hits, misses        atomic.Uint64
+	redeemed                                     atomic.Uint64
 	watchesRevoked, watchesExpired, watchesStale atomic.Uint64
 	refused                                      [len(kinds)]atomic.Uint64
 }
@@ -62,7 +64,7 @@ func (v *Verifier) Stats() Stats {
 		Accepted: c.accepted.Load(), AcceptedStale: c.acceptedStale.Load(),
 		MemoHits: c.hits.Load(), MemoMisses: c.misses.Load(),
 		WatchesRevoked: c.watchesRevoked.Load(), WatchesExpired: c.watchesExpired.Load(), WatchesStale: c.watchesStale.Load(),
-		Unusable: v.unusable.Load(),
+		Unusable: v.unusable.Load(), Redeemed: c.redeemed.Load(),
 	}
 	for i, field := range [...]*uint64{
 		&s.Revoked, &s.Expired, &s.Stale, &s.Signature, &s.Malformed, &s.Algorithm, &s.NoKey, &s.Type, &s.Issuer, &s.Audience,

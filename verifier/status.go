@@ -29,7 +29,9 @@ type Status struct {
 	Feed     events.Status
 	Denylist cache.Stats
 	Watches  int // contexts of Watch that are alive
-	Issuers  []IssuerStatus
+	// SnapshotProblem is why Config.Snapshot is not written; empty: it is, or there is none. It is among Degraded, too.
+	SnapshotProblem string
+	Issuers         []IssuerStatus
 }
 
 // IssuerStatus is the part of Status about one issuer.
@@ -102,7 +104,8 @@ func (v *Verifier) Status() Status {
 		Ready:  v.Ready(),
 		Synced: seen.Synced, AsOf: seen.AsOf, Staleness: seen.Staleness,
 		MaxStaleness: v.rule.MaxStaleness, OnStale: v.rule.OnStale, MaxTokenLife: v.life, Leeway: v.leeway,
-		Feed: v.feed.Status(), Denylist: v.deny.Stats(), Watches: int(v.watchers.number.Load()),
+		SnapshotProblem: v.keeper.problem(),
+		Feed:            v.feed.Status(), Denylist: v.deny.Stats(), Watches: int(v.watchers.number.Load()),
 	}
 	s.Stale, _ = v.rule.stale(seen)
 	if err := v.trouble(now); err != nil {
@@ -114,8 +117,8 @@ func (v *Verifier) Status() Status {
 	if s.Feed.ClockBehind > 0 {
 		s.Degraded = append(s.Degraded, fmt.Sprintf("this node's clock is at least %v behind", s.Feed.ClockBehind))
 	}
-	if problem := v.keeper.problem(); problem != "" {
-		s.Degraded = append(s.Degraded, problem)
+	if s.SnapshotProblem != "" {
+		s.Degraded = append(s.Degraded, s.SnapshotProblem)
 	}
 	for _, i := range v.order {
 		is := i.status()
@@ -158,8 +161,13 @@ func (v *Verifier) Report() events.Report {
 		digest := v.deny.Digest(seen.AsOf)
 		r.Digest, r.DigestFrom = digest.Sum, digest.From
 	}
+	var lacking scopeSet
 	for _, i := range v.order {
 		r.Issuers = append(r.Issuers, i.name)
+		lacking |= scopeSet(i.lacking.Load())
+	}
+	for _, scope := range lacking.scopes() {
+		r.Unenforceable = append(r.Unenforceable, scope.String())
 	}
 	if err := v.Ready(); err != nil {
 		r.Error = err.Error()

@@ -319,7 +319,7 @@ func TestDeploy_compose(t *testing.T) {
 	for _, s := range services {
 		names = append(names, s[1])
 	}
-	for _, want := range []string{"nats", "issuer", "stream", "api-1", "api-2"} {
+	for _, want := range []string{"nats", "stream", "issuer-1", "issuer-2", "proxy", "api-1", "api-2"} {
 		if !slices.Contains(names, want) {
 			t.Errorf("no service %s", want)
 		}
@@ -342,7 +342,7 @@ func TestDeploy_compose(t *testing.T) {
 			t.Errorf("deploy/example.env lacks %s", v[1])
 		}
 	}
-	for _, path := range []string{"deploy/Dockerfile", "deploy/nats/nats.conf"} {
+	for _, path := range []string{"deploy/Dockerfile", "deploy/nats/nats.conf", "deploy/proxy/nginx.conf", "deploy/clients"} {
 		if !strings.Contains(compose, path) {
 			t.Errorf("does not name %s", path)
 		}

@@ -4,7 +4,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/quash-auth/quash/events"
-	"github.com/quash-auth/quash/issuer"
 	"github.com/quash-auth/quash/verifier"
 )
 
@@ -54,7 +53,7 @@ type verifierCollector struct {
 
 	accepted, acceptedStale, refused, memo, keyReads, keyFailures, watches *prometheus.Desc
 
-	feed, clockBehind, unenforceable *prometheus.Desc
+	feed, clockBehind, unenforceable, redeemed, snapshot *prometheus.Desc
 }
 
 func newVerifierCollector(v *verifier.Verifier) *verifierCollector {
@@ -70,13 +69,15 @@ func newVerifierCollector(v *verifier.Verifier) *verifierCollector {
 		watches:       desc("quash_watches_ended_total", "Long-lived requests ended, by reason.", "reason"),
 		feed:          desc("quash_feed_total", "What happened while following: event, beacon, gap, rewind (stream recreated or restored), catch_up, reconnect, undecodable.", "what"),
 		unenforceable: desc("quash_unenforceable_issuers", "Issuers of which tokens were accepted that a revocation of this scope can not reach, because they lack the claim.", "scope"),
+		redeemed:      desc("quash_one_time_redeemed_total", "One-time tokens used up at this node."),
+		snapshot:      desc("quash_snapshot_ok", "0 while the snapshot cannot be written: a restart then waits for NATS."),
 		clockBehind:   desc("quash_clock_behind_seconds", "By how much this node's clock is provably behind the server's."),
 	}
 }
 
 func (c *verifierCollector) Describe(ch chan<- *prometheus.Desc) {
 	c.report.describe(ch)
-	for _, d := range []*prometheus.Desc{c.accepted, c.acceptedStale, c.refused, c.memo, c.keyReads, c.keyFailures, c.watches, c.feed, c.clockBehind, c.unenforceable} {
+	for _, d := range []*prometheus.Desc{c.accepted, c.acceptedStale, c.refused, c.memo, c.keyReads, c.keyFailures, c.watches, c.feed, c.clockBehind, c.unenforceable, c.redeemed, c.snapshot} {
 		ch <- d
 	}
 }
@@ -103,6 +104,7 @@ func (c *verifierCollector) Collect(ch chan<- prometheus.Metric) {
 	counter(ch, c.watches, s.WatchesRevoked, "revoked")
 	counter(ch, c.watches, s.WatchesExpired, "expired")
 	counter(ch, c.watches, s.WatchesStale, "stale")
+	counter(ch, c.redeemed, s.Redeemed)
 
 	status := c.v.Status()
 	reach := map[events.Scope]int{}
@@ -114,6 +116,7 @@ func (c *verifierCollector) Collect(ch chan<- prometheus.Metric) {
 	for _, scope := range events.Scopes() {
 		ch <- prometheus.MustNewConstMetric(c.unenforceable, prometheus.GaugeValue, float64(reach[scope]), scope.String())
 	}
+	gauge(ch, c.snapshot, truth(status.SnapshotProblem == ""))
 	f := status.Feed
 	for _, h := range []struct {
 		what string
@@ -125,38 +128,6 @@ func (c *verifierCollector) Collect(ch chan<- prometheus.Metric) {
 		counter(ch, c.feed, h.n, h.what)
 	}
 	gauge(ch, c.clockBehind, f.ClockBehind.Seconds())
-}
-
-// issuerCollector is the metrics of an issuer, once it is open.
-type issuerCollector struct {
-	issuer func() *issuer.Issuer
-	open   *prometheus.Desc
-	file   *prometheus.Desc
-	report reportMetrics
-}
-
-func newIssuerCollector(get func() *issuer.Issuer) *issuerCollector {
-	return &issuerCollector{
-		issuer: get,
-		open:   desc("quash_issuer_open", "1 once the issuer has reached NATS and opened its stores."),
-		file:   desc("quash_issuer_clients_file_ok", "0 while the clients file cannot be used and the clients stay as they were."),
-		report: newReportMetrics(),
-	}
-}
-
-func (c *issuerCollector) Describe(ch chan<- *prometheus.Desc) {
-	ch <- c.open
-	ch <- c.file
-	c.report.describe(ch)
-}
-
-func (c *issuerCollector) Collect(ch chan<- prometheus.Metric) {
-	i := c.issuer()
-	gauge(ch, c.open, truth(i != nil))
-	if i != nil {
-		gauge(ch, c.file, truth(i.Stats().ClientsFileProblem == ""))
-		c.report.collect(ch, i.Report())
-	}
 }
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
