@@ -67,7 +67,7 @@ func TestProbesLogChangesOnly(t *testing.T) {
 // TestKeysDirOfOthers: an issuer says so if others may list or replace its keys, and only then.
 func TestKeysDirOfOthers(t *testing.T) {
 	nats := server(t)
-	for mode, want := range map[os.FileMode]bool{0o700: false, 0o750: true, 0o701: true, 0o707: true, 0: false} {
+	for mode, want := range map[os.FileMode]bool{0o700: false, 0o750: true, 0o701: true, 0o770: true, 0: false} {
 		dir := filepath.Join(t.TempDir(), "keys")
 		if mode != 0 { // 0: the issuer makes it
 			if err := os.Mkdir(dir, 0o700); err != nil {
