@@ -360,6 +360,9 @@ func WaitApplied(ctx context.Context, i *Issuer, sequence uint64) error {
 // SetPatience before a repair takes a change of an account for one that was cut off.
 func SetPatience(i *Issuer, d time.Duration) { i.patience.Store(int64(d)) }
 
+// NewKeyID of a new key.
+func NewKeyID(alg string) (string, error) { _, kid, err := generate(alg); return kid, err }
+
 // Repair once.
 func Repair(ctx context.Context, i *Issuer) error { return i.repair(ctx) }
 

@@ -79,15 +79,25 @@ func readRetired(path string) (time.Time, error) {
 	return info.ModTime(), nil
 }
 
-func generate(alg string) (crypto.Signer, error) {
-	switch alg {
-	case "RS256":
-		return rsa.GenerateKey(rand.Reader, 2048)
-	case "EdDSA":
-		_, private, err := ed25519.GenerateKey(rand.Reader)
-		return private, err
+// generate makes a key whose ID no command line takes for a flag.
+func generate(alg string) (private crypto.Signer, kid string, err error) {
+	for kid == "" || kid[0] == '-' {
+		switch alg {
+		case "RS256":
+			private, err = rsa.GenerateKey(rand.Reader, 2048)
+		case "EdDSA":
+			_, private, err = ed25519.GenerateKey(rand.Reader)
+		default:
+			private, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		}
+		if err != nil {
+			return nil, "", err
+		}
+		if kid, err = thumbprint(private.Public()); err != nil {
+			return nil, "", err
+		}
 	}
-	return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	return private, kid, nil
 }
 
 // keyAdvice is what an operator does about a file that is no key.

@@ -244,12 +244,9 @@ func (k *keyring) all() []signingKey {
 
 // make puts a new key into the directory, which is not one of its keys yet.
 func (k *keyring) make() (kid string, err error) {
-	private, err := generate(k.alg)
+	private, kid, err := generate(k.alg)
 	if err != nil {
 		return "", fmt.Errorf("generate a signing key: %w", err)
-	}
-	if kid, err = thumbprint(private.Public()); err != nil {
-		return "", err
 	}
 	der, err := x509.MarshalPKCS8PrivateKey(private)
 	if err != nil {

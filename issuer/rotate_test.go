@@ -382,3 +382,13 @@ func TestAdminKeys(t *testing.T) {
 		}
 	}
 }
+
+// TestKeyIDsAreNoFlags: they are typed and pasted as arguments.
+func TestKeyIDsAreNoFlags(t *testing.T) {
+	t.Parallel()
+	for range 1000 {
+		if kid, err := issuer.NewKeyID("EdDSA"); err != nil || kid[0] == '-' {
+			t.Fatalf("got %q %v", kid, err)
+		}
+	}
+}
