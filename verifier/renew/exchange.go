@@ -16,8 +16,7 @@ import (
 
 // exchange is one token's renewal. What is below done is set before done is closed.
 type exchange struct {
-	until time.Time // the old token's exp: then it is forgotten
-	done  chan struct{}
+	done chan struct{}
 
 	access  string // empty: there is none
 	expires time.Time
@@ -28,27 +27,26 @@ func (r *Renewer) exchange(t *verifier.Token, raw string, now time.Time) *exchan
 	key := name{t.ID, t.Subject, t.Session, t.Client}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if x := r.held[key]; x != nil {
+	if x := r.held.tokens[key]; x != nil {
 		return x
 	}
 	if r.closed || now.Before(r.paused) {
 		return nil
 	}
-	if len(r.held) >= maxHeld {
-		for k, x := range r.held {
-			if !now.Before(x.until) {
-				delete(r.held, k)
-			}
-		}
-		if len(r.held) >= maxHeld {
-			return nil
-		}
+	x := &exchange{done: make(chan struct{})}
+	if !r.held.add(key, x) {
+		return nil
 	}
-	x := &exchange{until: t.Expires, done: make(chan struct{})}
-	r.held[key] = x
 	r.all.Go(func() {
-		defer close(x.done)
-		r.renew(key, x, t, raw)
+		again := r.renew(x, t, raw)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		close(x.done)
+		r.held.answered(key)
+		if again {
+			r.held.remove(key)
+			r.paused = r.c.Now().Add(pause)
+		}
 	})
 	return x
 }
@@ -56,14 +54,17 @@ func (r *Renewer) exchange(t *verifier.Token, raw string, now time.Time) *exchan
 var errRefused = errors.New("the issuer refuses to renew")
 
 // renew does one exchange. After a failure that may pass, the token may be tried again; after a refusal it stays as it is.
-func (r *Renewer) renew(key name, x *exchange, old *verifier.Token, raw string) {
+func (r *Renewer) renew(x *exchange, old *verifier.Token, raw string) (again bool) {
 	ctx, cancel := context.WithTimeout(r.ctx, r.c.Timeout)
 	defer cancel()
 	access, err := r.ask(ctx, raw)
 	var next *verifier.Token
 	if err == nil {
 		// Nobody gets what he could not have used, or what is somebody else's.
-		if next, err = r.v.Verify(ctx, access); err == nil && !successor(old, next) {
+		switch next, err = r.v.Verify(ctx, access); {
+		case errors.Is(err, verifier.ErrRevoked): // meanwhile; if it were a failure, one user could stop renewal for all by logging out
+			err = fmt.Errorf("%w: %w", errRefused, err)
+		case err == nil && !successor(old, next):
 			err = errors.New("the new token is not of the same session")
 		}
 	}
@@ -71,20 +72,17 @@ func (r *Renewer) renew(key name, x *exchange, old *verifier.Token, raw string) 
 	case err == nil:
 		x.access, x.expires = access, next.Expires
 		r.renewed.Add(1)
-		return
+		return false
 	case errors.Is(err, errRefused):
 		r.refused.Add(1)
 		r.c.Logger.Debug("access token not renewed", "err", err)
-		return
+		return false
 	case r.ctx.Err() != nil:
-		return
+		return false
 	}
 	r.failed.Add(1)
 	r.c.Logger.Warn("renewing access tokens fails; requests go on with those they have", "err", err, "next_try_in", pause)
-	r.mu.Lock()
-	delete(r.held, key)
-	r.paused = r.c.Now().Add(pause)
-	r.mu.Unlock()
+	return true
 }
 
 // successor reports whether next goes on where old was.

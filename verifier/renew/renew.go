@@ -67,7 +67,6 @@ const (
 	defaultWait    = 500 * time.Millisecond
 	defaultTimeout = 5 * time.Second
 	pause          = 5 * time.Second // after an exchange that the issuer did not answer
-	maxHeld        = 10_000          // renewed tokens
 )
 
 // Renewer exchanges tokens. Make it with New, and close it at the end. Its methods are safe for concurrent use.
@@ -82,12 +81,11 @@ type Renewer struct {
 	renewed, refused, failed, late atomic.Uint64
 
 	mu     sync.Mutex // guards what follows
-	held   map[name]*exchange
+	held   *held
 	paused time.Time // until when no exchange begins
 	closed bool
 }
 
-// name is a token's.
 // name of a token. Not the jti alone: what one user gets must not reach another, whatever an issuer calls their tokens.
 type name struct{ id, subject, session, client string }
 
@@ -146,7 +144,7 @@ func New(v *verifier.Verifier, c Config) (*Renewer, error) {
 	if c.Transport == nil {
 		c.Transport = &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true}
 	}
-	r := &Renewer{v: v, c: c, held: map[name]*exchange{}, http: &http.Client{
+	r := &Renewer{v: v, c: c, held: newHeld(maxHeld), http: &http.Client{
 		Transport: c.Transport, Timeout: c.Timeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // the secret goes nowhere else
 	}}
@@ -163,7 +161,7 @@ func loopback(host string) bool {
 func (r *Renewer) Close() {
 	r.mu.Lock()
 	r.closed = true
-	clear(r.held)
+	r.held = newHeld(0)
 	r.mu.Unlock()
 	r.end()
 	r.all.Wait()
