@@ -26,6 +26,10 @@ bench: ## run the benchmarks (BENCHTIME=1s)
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
 	if [ -f bench/go.mod ]; then cd bench && $(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...; fi
 
+.PHONY: compare
+compare: ## measure quash against what people use instead (needs redis-server and postgresql)
+	cd bench && $(GO) run ./compare $(COMPARE)
+
 # go test takes one fuzz target at a time.
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME=10s

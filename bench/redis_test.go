@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os/exec"
+	"sort"
 	"sync"
 	"testing"
 	"time"
@@ -166,4 +167,9 @@ func perOp(workers, total int, f func(i int)) float64 {
 	}
 	wg.Wait()
 	return float64(time.Since(start).Nanoseconds()) / float64(total)
+}
+
+func median(v []float64) float64 {
+	sort.Float64s(v)
+	return v[len(v)/2]
 }
