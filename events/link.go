@@ -1,8 +1,9 @@
 package events
 
 import (
-	"errors"
+	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -129,5 +130,5 @@ func disconnected(nc *nats.Conn) error {
 	if err := nc.LastError(); advice(err) != "" {
 		return explained(err)
 	}
-	return errors.New("no NATS server reachable; retrying")
+	return fmt.Errorf("no NATS server answers at %s; retrying", strings.Join(nc.Servers(), ", "))
 }

@@ -35,15 +35,27 @@ const ledgerInterval = 100 * time.Millisecond
 // seenDetails: only presence matters.
 const seenDetails = 1 << 20
 
+// checkLedger looks at the place of the file alone.
+func (i *Issuer) checkLedger() error {
+	path := i.cfg.Ledger
+	if path == "" {
+		return nil
+	}
+	if dir, err := os.Stat(filepath.Dir(path)); err != nil || !dir.IsDir() {
+		return fmt.Errorf("%w: Ledger: %q is not in a directory that exists", ErrConfig, path)
+	}
+	if file, err := os.Stat(path); err == nil && !file.Mode().IsRegular() {
+		return fmt.Errorf("%w: Ledger: %q is not a file", ErrConfig, path)
+	}
+	return nil
+}
+
 // openLedger puts into force what the file holds. A file that cannot be used is kept under another name; what it held can then not be
 // given back, which is logged and nothing else.
 func (i *Issuer) openLedger() error {
 	l := &i.ledger
 	if l.path = i.cfg.Ledger; l.path == "" {
 		return nil
-	}
-	if info, err := os.Stat(filepath.Dir(l.path)); err != nil || !info.IsDir() {
-		return fmt.Errorf("%w: Ledger: %q is not in a directory that exists", ErrConfig, l.path)
 	}
 	id := i.ledgerID()
 	contents, err := snapshot.Read(l.path, id, func(batch []snapshot.Statement) error {
