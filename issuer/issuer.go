@@ -207,7 +207,7 @@ func (i *Issuer) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var all sync.WaitGroup
-	failed := make(chan error, 3)
+	failed := make(chan error, 4)
 	actor := func(what string, f func(context.Context) error) {
 		all.Go(func() {
 			if err := f(ctx); err != nil && ctx.Err() == nil {
@@ -222,6 +222,7 @@ func (i *Issuer) Run(ctx context.Context) error {
 	all.Go(func() { i.reconcile(ctx) })
 	if i.ledger.file != nil {
 		all.Go(func() { i.every(ctx, ledgerInterval, "tend the ledger", nil, i.tend) })
+		actor("answer whether the stream is whole", func(ctx context.Context) error { return events.AnswerWhole(ctx, i.cfg.Conn, i.sayWhole) })
 	}
 	all.Go(func() { i.watchClients(ctx) })
 	all.Go(func() {

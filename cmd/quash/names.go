@@ -30,6 +30,7 @@ var fieldNames = map[string]string{
 	"MaxTokenLife":              "--max-token-life",
 	"MaxEntries":                "--max-entries",
 	"Snapshot":                  "--snapshot",
+	"LedgerWait":                "--ledger-wait",
 	"Leeway":                    "--leeway",
 	"StayReady":                 "stay-ready",
 	"verifier.AllowHTTP":        "--insecure-http-jwks",
