@@ -67,6 +67,10 @@ var house = map[string]room{
 	"internal/faults": {floor: 4, ours: []string{"events", "verifier", "internal/buskeys"}, outside: []string{natsGo},
 		why: "a program that breaks real processes and checks what is promised; nobody imports it"},
 
+	"internal/scale": {floor: 4, ours: []string{"events", "verifier", "cache", "internal/scale/sim"}, outside: []string{natsGo, natsServer, goJWT},
+		why: "a program that measures many of everything; nobody imports it"},
+	"internal/scale/sim": {floor: 0, why: "virtual time and arithmetic; it must not be able to measure anything"},
+
 	"internal/natstest":       {floor: testsOnly, outside: []string{natsGo, natsServer}, why: "real servers for tests"},
 	"internal/natstest/natsd": {floor: testsOnly, outside: []string{natsServer}, why: "a server process to kill and freeze"},
 	"internal/bench":          {floor: testsOnly, why: "benchmarks across packages"},
