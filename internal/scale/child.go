@@ -89,16 +89,11 @@ func (c *child) call(do string, arg, into any) error {
 	return json.Unmarshal(a.Result, into)
 }
 
-// end lets the child end in order.
-func (c *child) end() error {
-	_ = c.in.Close() // it may have ended
-	return c.cmd.Wait()
-}
-
 // kill is SIGKILL.
 func (c *child) kill() {
 	_ = c.cmd.Process.Kill() // it may have ended
-	_ = c.end()
+	_ = c.in.Close()
+	_ = c.cmd.Wait() // says only that it was killed
 }
 
 // all asks several children the same, at once.

@@ -134,6 +134,25 @@ func (f *fleet) drop(d *dropResult) error {
 	return err
 }
 
+// killServer kills the only server with SIGKILL, starts it again, and waits until
+// every node is fresh. It is the last that is done to a fleet.
+func (f *fleet) killServer(context.Context) error {
+	if f.Topology != topoOne {
+		return nil
+	}
+	began := time.Now()
+	if err := f.restart(); err != nil {
+		return err
+	}
+	took, err := all[[]time.Duration](f.nodes, "fresh", began)
+	var each []time.Duration
+	for _, t := range took {
+		each = append(each, t...)
+	}
+	f.result.Killed = quantilesOf(each)
+	return err
+}
+
 // traffic of all servers together.
 func (f *fleet) traffic() (sum traffic, err error) {
 	ts, err := all[traffic](f.all(), "traffic", struct{}{})

@@ -35,6 +35,7 @@ type fleetResult struct {
 	Lost, Unenforced       int
 	Again                  int
 	Drop                   dropResult
+	Killed                 quantiles // from SIGKILL of the only server until fresh again
 	Feeds                  events.Status
 }
 
@@ -189,7 +190,7 @@ func (c fleetConfig) run(ctx context.Context) (r fleetResult, err error) {
 	}
 	steps := []func(context.Context) error{func(context.Context) error { return f.populate() }, f.idle, f.paced, f.burst}
 	if c.Kind != kindBare {
-		steps = append(steps, f.dropAll)
+		steps = append(steps, f.dropAll, f.killServer)
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {

@@ -80,6 +80,7 @@ func fleetTable(rs []fleetResult) string {
 	row("the others meanwhile, ms", func(r fleetResult) string { return r.Drop.During.String() })
 	row("the others' oldest view, quiet, ms", func(r fleetResult) string { return r.Drop.OldQuiet.String() })
 	row("the others' oldest view meanwhile, ms", func(r fleetResult) string { return r.Drop.OldThen.String() })
+	row("server killed and started, fresh again p50 / p99 / max, ms", func(r fleetResult) string { return r.Killed.String() })
 	row("statements lost / not enforced", func(r fleetResult) string { return fmt.Sprintf("%d / %d", r.Lost, r.Unenforced) })
 	row("gaps / reconnects forced", func(r fleetResult) string { return fmt.Sprintf("%d / %d", r.Feeds.Gaps, r.Feeds.Forced) })
 	return t.String()

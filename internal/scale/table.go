@@ -27,7 +27,6 @@ func (t table) String() string {
 
 func us(d time.Duration) string { return strconv.FormatFloat(float64(d.Nanoseconds())/1e3, 'f', 1, 64) }
 func kib(n int64) string        { return strconv.FormatFloat(float64(n)/1024, 'f', 1, 64) }
-func mib(n int64) string        { return strconv.FormatFloat(float64(n)/(1<<20), 'f', 0, 64) }
 
 // appendJSON adds one line to a file; an empty name is none.
 func appendJSON(name string, v any) error {
