@@ -275,7 +275,7 @@ func Recode(key string, value []byte) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		w, err := s.write(time.Unix(s.Auth, 0))
+		w, err := s.write(time.Minute)
 		return w.value, err
 	case 'a':
 		c, err := decodeCode(r)

@@ -215,17 +215,7 @@ func (i *Issuer) reconcileOne(ctx context.Context, e events.Event) error {
 	for range maxRounds {
 		var err error
 		if r.Scope == events.Session {
-			s, err2 := i.session(ctx, r.Key)
-			if err2 == nil && s != nil && s.Next != "" && !s.about(r.ID) { // somebody means the login: its heir ends too
-				_, err2 = i.endSession(ctx, events.Revocation{ID: events.NewID(), Issuer: r.Issuer, Scope: r.Scope, Key: r.Key,
-					By: r.By, Actor: r.Actor, Reason: r.Reason, Txn: r.Txn})
-				return err2
-			}
-			if err2 != nil || s == nil || s.State != live { // ending: whoever began it finishes it
-				return err2
-			}
-			s.State, s.Ended, s.Sequence = ended, r.ID, e.Sequence
-			err = i.writeSession(ctx, s)
+			err = i.reconcileSession(ctx, e)
 		} else {
 			rec, err2 := i.store.get(ctx, markKey(r.Scope, r.Key))
 			if err2 != nil {
@@ -245,6 +235,26 @@ func (i *Issuer) reconcileOne(ctx context.Context, e events.Event) error {
 		}
 	}
 	return errContended
+}
+
+func (i *Issuer) reconcileSession(ctx context.Context, e events.Event) error {
+	r := e.Revocation
+	s, err := i.session(ctx, r.Key)
+	switch {
+	case err != nil, s != nil && s.Next != "" && s.about(r.ID):
+		return err
+	case s == nil || s.Next != "": // somebody means the login: its heir ends too
+		if s, err = i.meant(ctx, r.Key); err != nil || s == nil || s.State != live {
+			return err
+		}
+		_, err = i.endSession(ctx, events.Revocation{ID: events.NewID(), Issuer: r.Issuer, Scope: r.Scope, Key: s.sid,
+			By: r.By, Actor: r.Actor, Reason: r.Reason, Txn: r.Txn})
+		return err
+	case s.State != live: // ending: whoever began it finishes it
+		return nil
+	}
+	s.State, s.Ended, s.Sequence = ended, r.ID, e.Sequence
+	return i.writeSession(ctx, s)
 }
 
 // loadCursor spares a restarted issuer the statements that are in the records already.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net/http"
 	"strings"
-	"time"
 )
 
 // An index record says that a user has a session at a client: sessions are found by subject or client without reading them
@@ -44,7 +43,7 @@ func (s *session) index() index { return index{s.Sub, s.Client, s.sid} }
 
 // createSession stores a new session, its index record and what else belongs to it, all or none. Every session begins here.
 func (i *Issuer) createSession(ctx context.Context, s *session, also ...write) error {
-	w, err := s.write(i.cfg.Now())
+	w, err := s.write(i.life(s))
 	if err != nil {
 		return err
 	}
@@ -95,13 +94,4 @@ func sidForm(sid string) bool {
 	}
 	_, err := strict64.DecodeString(sid)
 	return err == nil
-}
-
-// life of a session's records: they leave the bucket some time after nobody can use them. One with an heir is only kept to
-// tell reuse, as long as its own holder could have come back with it.
-func (s *session) life(now time.Time) time.Duration {
-	if s.Next != "" {
-		return max(time.Unix(s.Idle, 0).Sub(now), 0) + time.Hour
-	}
-	return max(time.Unix(s.End, 0).Sub(now)+24*time.Hour, 24*time.Hour)
 }

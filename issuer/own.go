@@ -85,7 +85,7 @@ func (i *Issuer) serveEndSession(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	s, err := i.session(r.Context(), r.PathValue("sid"))
+	s, err := i.meant(r.Context(), r.PathValue("sid"))
 	if err != nil {
 		return err
 	}

@@ -48,10 +48,7 @@ func (i *Issuer) preview(ctx context.Context, r events.Revocation) (preview, err
 }
 
 func (i *Issuer) previewSession(ctx context.Context, p *preview) error {
-	s, err := i.session(ctx, p.Key)
-	if err == nil && s != nil && s.Next != "" { // the one that lives on from the same login is meant
-		s, err = i.newest(ctx, s)
-	}
+	s, err := i.meant(ctx, p.Key)
 	if err != nil || s == nil {
 		return err
 	}

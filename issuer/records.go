@@ -24,7 +24,7 @@ func (i *Issuer) session(ctx context.Context, sid string) (*session, error) {
 }
 
 func (i *Issuer) writeSession(ctx context.Context, s *session, also ...write) error {
-	w, err := s.write(i.cfg.Now())
+	w, err := s.write(i.life(s))
 	if err != nil {
 		return err
 	}

@@ -431,7 +431,7 @@ func FuzzRecord(f *testing.F) {
 		`{"kind":"form","v":1,"key":"f.login","secret":"` + hash + `"}`,
 		`{"kind":"code","v":1,"key":"` + code + `","sub":"x","gen":1,"auth":1,"client":"c","redirect":"r","challenge":"` + challenge + `","nonce":"n","scope":["a"],"agent":"a","until":2,"used":true}`,
 		`{"kind":"family","v":1,"key":"` + family + `","newest":"AAAAAAAAAAAAAAAAAAAAAA"}`, `{"kind":"family","v":1,"key":"` + family + `","newest":"A.AAAAAAAAAAAAAAAAAAAA"}`,
-		`{"kind":"session","v":1,"key":"` + session + `","sub":"x","client":"c","gen":1,"auth":1,"idle":2,"end":3,"tag":"` + hash + `","cur":"` + hash + `","count":0,"state":"ended","next":"AAAAAAAAAAAAAAAAAAAAAA","root":"AAAAAAAAAAAAAAAAAAAAAA"}`,
+		`{"kind":"session","v":1,"key":"` + session + `","sub":"x","client":"c","gen":1,"auth":1,"idle":2,"end":3,"tag":"` + hash + `","cur":"` + hash + `","count":0,"state":"ended","next":"AAAAAAAAAAAAAAAAAAAAAA"}`,
 		`{"kind":"mark","v":1,"key":"` + mark + `","gen":1,"cutoff":0,"pending":[{"v":1}]}`,
 		`{"kind":"session","v":1,"key":"` + session + `","sub":"x","client":"c","gen":1,"auth":1,"idle":2,"end":3,"tag":"` + hash + `","cur":"` + hash + `","count":0,"state":"live","agent":"curl/8"}`, `{"kind":"index","v":1,"key":"` + index + `"}`,
 		`{"kind":"user","v":1,"key":"` + user + `","name":"x","scopes":["a"],"disabled":false,"created":1}`,

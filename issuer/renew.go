@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -16,21 +17,21 @@ import (
 // In browsers a refresh does not go on with its session: the old one ends and a new one begins, of the same login and with
 // the same absolute end. So whoever has planted a session in a browser, or listed its identifier, loses it with the first
 // refresh. Both happen in one write. The sessions of one login are a family: whatever ends one of them ends the one
-// that lives.
+// that lives. All their identifiers begin with the same characters, so that one whose record has left the store still
+// tells which family is meant.
 
 // family says which session of a login is the newest.
 type family struct {
 	Newest string `json:"newest"`
 }
 
-func familyKey(root string) string { return "l." + root }
+// Of the 16 random bytes of an identifier the first 9, which are 12 characters, are the family's.
+const (
+	familyBytes = 9
+	familyChars = familyBytes * 4 / 3
+)
 
-func (s *session) root() string {
-	if s.Root != "" {
-		return s.Root
-	}
-	return s.sid
-}
+func familyKey(sid string) string { return "l." + sid[:familyChars] }
 
 func decodeFamily(r record) (family, error) {
 	var f family
@@ -45,7 +46,7 @@ func decodeFamily(r record) (family, error) {
 // compute it again.
 func (s *session) heir(presented []byte, now time.Time, idle time.Duration) (*session, []byte) {
 	h := *s
-	h.sid, h.revision, h.Root = token(16), 0, s.root()
+	h.sid, h.revision = s.sid[:familyChars]+base64.RawURLEncoding.EncodeToString(random(16-familyBytes)), 0
 	h.Idle = min(now.Add(idle).Unix(), s.End)
 	h.Tag, h.Prev, h.Salt, h.Rotated, h.Count = random(32), nil, nil, 0, 0
 	h.Next, h.State, h.Intent, h.Ended, h.Sequence = "", live, nil, "", 0
@@ -109,7 +110,7 @@ func (i *Issuer) renew(ctx context.Context, s *session, secret []byte, asked []s
 }
 
 func (i *Issuer) writeHeir(ctx context.Context, s, h *session) error {
-	over, err := s.write(i.cfg.Now())
+	over, err := s.write(i.life(s))
 	if err != nil {
 		return err
 	}
@@ -117,13 +118,13 @@ func (i *Issuer) writeHeir(ctx context.Context, s, h *session) error {
 	if err != nil {
 		return err
 	}
-	key := familyKey(s.root())
+	key := familyKey(s.sid)
 	value, err := encodeRecord(kindFamily, key, family{h.sid})
 	if err != nil {
 		return err
 	}
 	// Any revision: only the newest can have an heir, and its own record is compared.
-	newest := write{key: key, value: value, revision: anyRevision, life: h.life(i.cfg.Now())}
+	newest := write{key: key, value: value, revision: anyRevision, life: i.life(h)}
 	// The old one's index record would only be in the way: a page of a browser leaves hundreds of them.
 	if err := i.createSession(ctx, h, over, pointer, newest, write{key: s.index().key(), revision: anyRevision}); err != nil {
 		return err
@@ -180,20 +181,40 @@ func (s *session) narrow(want string) ([]string, error) {
 	return asked, nil
 }
 
-// newest is the session of the same login that came last; nil if there is none any more.
-func (i *Issuer) newest(ctx context.Context, s *session) (*session, error) {
-	rec, err := i.store.get(ctx, familyKey(s.root()))
-	if err != nil {
-		return nil, err
+// meant is the session that somebody means who names this one: it, or the one that lives on from the same login, however
+// long ago it had this identifier. nil if there is none any more.
+func (i *Issuer) meant(ctx context.Context, sid string) (*session, error) {
+	s, err := i.session(ctx, sid)
+	if err != nil || s != nil && s.Next == "" || !sidForm(sid) {
+		return s, err
 	}
-	if !rec.exists() {
+	rec, err := i.store.get(ctx, familyKey(sid))
+	switch {
+	case err != nil:
+		return nil, err
+	case !rec.exists() && s != nil:
 		return nil, fmt.Errorf("%w: no family record of a session with an heir", ErrUnavailable)
+	case !rec.exists():
+		return nil, nil
 	}
 	f, err := decodeFamily(rec)
 	if err != nil {
 		return nil, err
 	}
+	if familyKey(f.Newest) != rec.key {
+		return nil, badRecord(rec.key, errors.New("newest: is of another family"))
+	}
 	return i.session(ctx, f.Newest)
+}
+
+// life of a session's records: they leave the bucket some time after nobody can use them. One with an heir is only kept to
+// tell reuse, as long as its own holder could have come back with it, and that the statement about its end is about it alone.
+func (i *Issuer) life(s *session) time.Duration {
+	now := i.cfg.Now()
+	if s.Next != "" {
+		return max(time.Unix(s.Idle, 0).Sub(now), i.retention.Total()) + time.Hour
+	}
+	return max(time.Unix(s.End, 0).Sub(now)+24*time.Hour, 24*time.Hour)
 }
 
 // about reports whether a statement is the session's own end, which an heir survives.

@@ -103,13 +103,13 @@ func (i *Issuer) endSession(ctx context.Context, r events.Revocation) (events.Ac
 		if err != nil {
 			return events.Ack{}, err
 		}
-		if s != nil && s.Next != "" { // the one that lives on from the same login is meant
-			if s.State == ending {
-				if ack, err := i.publishSession(ctx, s); err != nil {
-					return ack, err
-				}
+		if s != nil && s.Next != "" && s.State == ending {
+			if ack, err := i.publishSession(ctx, s); err != nil {
+				return ack, err
 			}
-			if s, err = i.newest(ctx, s); err != nil {
+		}
+		if s == nil || s.Next != "" { // the one that lives on from the same login is meant
+			if s, err = i.meant(ctx, r.Key); err != nil {
 				return events.Ack{}, err
 			}
 			if s != nil {

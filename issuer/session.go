@@ -43,9 +43,7 @@ type session struct {
 	Ended    string          `json:"ended,omitempty"`  // its ID
 	Sequence uint64          `json:"seq,omitempty"`    // and where the stream stored it
 
-	// Sessions of one login, see renew.go.
-	Next string `json:"next,omitempty"` // the heir: this session has ended
-	Root string `json:"root,omitempty"` // the first of them; empty: this one
+	Next string `json:"next,omitempty"` // the heir, see renew.go: this session has ended
 
 	sid      string
 	nonce    string // of the authorization request, for the first ID token; not stored
@@ -63,7 +61,7 @@ func decodeSession(r record) (*session, error) {
 		field{"tag", &s.Tag, !opt}, field{"cur", &s.Current, !opt}, field{"prev", &s.Prev, opt}, field{"salt", &s.Salt, opt},
 		field{"rotated", &s.Rotated, opt}, field{"count", &s.Count, !opt}, field{"agent", &s.Agent, opt},
 		field{"state", &s.State, !opt}, field{"intent", &s.Intent, opt}, field{"ended", &s.Ended, opt}, field{"seq", &s.Sequence, opt},
-		field{"next", &s.Next, opt}, field{"root", &s.Root, opt})
+		field{"next", &s.Next, opt})
 	if err != nil {
 		return nil, err
 	}
@@ -78,8 +76,6 @@ func decodeSession(r record) (*session, error) {
 		err = errors.New("gen: is 0")
 	case s.Next != "" && (!sidForm(s.Next) || s.State == live):
 		err = errors.New("next: is no session identifier, or of a session that lives")
-	case s.Root != "" && !sidForm(s.Root):
-		err = errors.New("root: is no session identifier")
 	case s.Agent != cleanAgent(s.Agent):
 		err = errors.New("agent: is too long or not printable")
 	}
@@ -90,12 +86,12 @@ func decodeSession(r record) (*session, error) {
 }
 
 // write is the record's next version.
-func (s *session) write(now time.Time) (write, error) {
+func (s *session) write(life time.Duration) (write, error) {
 	value, err := encodeRecord(kindSession, sessionKey(s.sid), s)
 	if err != nil {
 		return write{}, err
 	}
-	return write{key: sessionKey(s.sid), value: value, revision: s.revision, life: s.life(now)}, nil
+	return write{key: sessionKey(s.sid), value: value, revision: s.revision, life: life}, nil
 }
 
 func (s *session) expired(now time.Time) bool {
