@@ -384,7 +384,7 @@ func TestAuthorizeMethods(t *testing.T) {
 
 func TestLoginPageWithoutNATS(t *testing.T) {
 	nats := server(t)
-	r := start(t, nats.URL(), applications)
+	r := start(t, nats.URL(), applications, func(c *issuer.Config) { c.Timeout = time.Second })
 	r.user("ann", "read")
 	b := r.browser()
 	p := b.open(newFlow())

@@ -1,6 +1,7 @@
 package issuer_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -64,9 +65,18 @@ func TestM19_IssuerNeverAcknowledgesAnUndurableRevocation(t *testing.T) {
 // hurtOnce does an operation, at whose n-th step NATS breaks. It reports whether there is such a step.
 func hurtOnce(t *testing.T, r *rig, nats *natstest.Process, b broken, op crashOp, n int) bool {
 	t.Helper()
-	c := &crashRun{rig: r, user: r.user(fmt.Sprintf("%s-%d", op.name, n)), admin: r.login("root"), before: map[string]bool{}}
-	c.old = r.login(c.user.Name)
-	c.s = r.refresh(c.old.Refresh)
+	c := &crashRun{rig: r, before: map[string]bool{}}
+	for name, err := fmt.Sprintf("%s-%d", op.name, n), issuer.ErrUnavailable; err != nil; name += "-" { // it may exist after an error
+		if c.user, err = r.CreateUser(t.Context(), name, password); err != nil && !errors.Is(err, issuer.ErrUnavailable) {
+			t.Fatal(err)
+		}
+	}
+	c.admin = patient(t, func() answer { return r.tryLogin("root", password) })
+	c.old = patient(t, func() answer { return r.tryLogin(c.user.Name, password) })
+	c.s = patient(t, func() answer { return r.refresh(c.old.Refresh) })
+	if c.admin.status != 200 || c.s.status != 200 {
+		t.Fatalf("prepare %s: got %d and %d %s, want 200", op.name, c.admin.status, c.s.status, c.s.raw)
+	}
 	c.kid = issuer.KeyID(r.Issuer, c.s.Access)
 	for _, s := range r.statements() {
 		c.before[s.ID] = true
@@ -115,7 +125,7 @@ func hurtOnce(t *testing.T, r *rig, nats *natstest.Process, b broken, op crashOp
 	if now == allDone && op.lives && op.scope == events.Key {
 		return true // the operator's own token is gone with the key
 	}
-	again := op.act(c, r)
+	again := patient(t, func() answer { return op.act(c, r) })
 	if told := now == allDone && again.status == 401; again.status != success && !told {
 		t.Errorf("%s: tried again: got %d %s %v, want %d", what, again.status, again.raw, again.networkError, success)
 	}
@@ -127,9 +137,17 @@ func refreshHolds(c *crashRun, what string, a answer) {
 	c.t.Helper()
 	if a.status != 200 {
 		c.want(what, a, 503, "temporarily_unavailable")
-		a = c.refresh(c.s.Refresh)
+		a = patient(c.t, func() answer { return c.refresh(c.s.Refresh) })
 		c.want(what+": tried again", a, 200, "")
 	}
 	c.alive(what+": the new token", a.Access)
-	c.want(what+": the successor", c.refresh(a.Refresh), 200, "")
+	c.want(what+": the successor", patient(c.t, func() answer { return c.refresh(a.Refresh) }), 200, "")
+}
+
+// patient asks again while the issuer cannot answer: on a busy machine its Timeout of a second may be too short for what has
+// nothing to do with the test.
+func patient(t testing.TB, ask func() answer) (a answer) {
+	t.Helper()
+	until(t, "the issuer answers", func() bool { a = ask(); return a.status != 503 })
+	return a
 }

@@ -302,7 +302,7 @@ func TestEndingsAreComplete(t *testing.T) {
 	}{
 		"the publisher":  {[]string{"Publish", "PublishAll"}, []string{"publish", "giveBack"}}, // giveBack: what was published before
 		"publish":        {[]string{"publish"}, []string{"Revoke", "endSession", "publishSession", "raise", "publishMark"}},
-		"endSession":     {[]string{"endSession"}, []string{"Revoke", "reconcileOne"}}, // reconcileOne: somebody else's statement, and the heir
+		"endSession":     {[]string{"endSession"}, []string{"Revoke", "reconcileSession"}}, // reconcileSession: somebody else's statement, and the heir
 		"publishSession": {[]string{"publishSession"}, []string{"endSession", "repairOne", "renew", "renewed"}},
 		"raise":          {[]string{"raise"}, []string{"Revoke"}},
 	} {

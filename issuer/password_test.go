@@ -44,22 +44,42 @@ func TestPasswords(t *testing.T) {
 
 // TestPasswordsAreBounded: hashes beyond the queue are refused at once instead of piling up.
 func TestPasswordsAreBounded(t *testing.T) {
-	r := start(t, server(t).URL(), func(c *issuer.Config) {
-		c.PasswordWorkers, c.Argon2, c.Timeout, c.LoginBurst = 1, issuer.Argon2{}, deadline, 1000
+	const queue, more = 8, 4 // for one worker
+	r := start(t, server(t).URL(), func(c *issuer.Config) { c.PasswordWorkers, c.AddressBurst, c.Timeout = 1, 1000, 2*deadline })
+	at, proceed := make(chan int64), make(chan struct{})
+	var computing atomic.Int64
+	issuer.OnDerive(r.Issuer, func(issuer.Argon2) {
+		defer computing.Add(-1)
+		select {
+		case at <- computing.Add(1):
+			<-proceed
+		case <-t.Context().Done(): // the test is over
+		}
 	})
-	r.user("ann")
-	answers := make(chan answer, 80)
-	for range cap(answers) {
-		go func() { answers <- r.tryLogin("ann", password) }()
+	answers := make(chan answer, 1+queue+more)
+	for n := range cap(answers) {
+		go func() { answers <- r.tryLogin(fmt.Sprint("user-", n), password) }()
 	}
-	count := map[int]int{}
-	for range cap(answers) {
-		a := <-answers
-		count[a.status]++
+	if n := <-at; n != 1 {
+		t.Errorf("%d hashes at once, want 1", n)
 	}
-	// One is at work, eight wait. So many attempts on one account at once may also lose their turn in the throttle (429).
-	if count[200] == 0 || count[503] == 0 || count[200]+count[503]+count[429] != cap(answers) {
-		t.Errorf("got %v, want some served and some refused with 503", count)
+	for range more { // while nothing moves
+		select {
+		case a := <-answers:
+			r.want("beyond the queue", a, 503, "temporarily_unavailable")
+		case <-time.After(deadline):
+			proceed <- struct{}{}
+			t.Fatal("more wait than the queue holds")
+		}
+	}
+	for n := range 1 + queue {
+		if n > 0 {
+			if n := <-at; n != 1 {
+				t.Errorf("%d hashes at once, want 1", n)
+			}
+		}
+		proceed <- struct{}{}
+		r.want("in the queue", <-answers, 401, "invalid_credentials")
 	}
 }
 

@@ -7,16 +7,16 @@ import (
 	"testing"
 )
 
-// TestM4_RevokeAllThenLoginInTheSameSecond: revoke-all and login, a thousand times, most of them within one second of the clock:
+// TestM4_RevokeAllThenLoginInTheSameSecond: revoke-all and login, a thousand times, and on until 500 were within one second of the clock:
 // at the API the old token is refused and the new one accepted, never the reverse.
 func TestM4_RevokeAllThenLoginInTheSameSecond(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, withIssuer("--password-memory", "64", "--password-passes", "1", "--revoke-burst", "100000"))
-	const rounds = 1000
+	const rounds, within = 1000, 500
 	admin, old := w.admin(), w.login("ann")
 	body := `{"scope":"subject","key":"` + claimOf(t, old.Access, "sub") + `","reason":"test"}`
-	sameSecond := 0
-	for n := range rounds {
+	n, sameSecond := 0, 0
+	for ; n < rounds || sameSecond < within; n++ {
 		if r := w.json("POST", "/admin/revocations", admin, body); r.status != 200 {
 			t.Fatalf("round %d: revoke-all: %s", n, r)
 		}
@@ -37,10 +37,7 @@ func TestM4_RevokeAllThenLoginInTheSameSecond(t *testing.T) {
 		}
 		old = fresh
 	}
-	if sameSecond < rounds/2 {
-		t.Errorf("both logins fell into one second in %d of %d rounds: too few to prove anything", sameSecond, rounds)
-	}
-	t.Logf("%d of %d rounds had both logins in the same second", sameSecond, rounds)
+	t.Logf("%d of %d rounds had both logins in the same second", sameSecond, n)
 }
 
 // issuedAt of a token, which is not verified.
