@@ -11,8 +11,9 @@ import (
 const batchSize = 256
 
 // Apply adds statements. Each takes effect, for every Check that begins later, while
-// Apply still runs; nil means that every one was read back, and so will stay until its
-// Until has passed. Statements are joined per key: order and repetition do not matter.
+// Apply still runs; nil means that every one has, and will stay until its Until has
+// passed. Statements are joined per key: order and repetition do not matter. Ristretto
+// hears of a few statements some milliseconds later, and of many before Apply returns.
 //
 // Errors: ErrInvalid (the others were applied), ErrFull (statements about keys already
 // held were applied), ErrClosed. Applying a batch again is harmless. Calls wait for each
@@ -48,7 +49,6 @@ func (d *Denylist) applyChunk(batch []Statement) (refused int, invalid error) {
 	d.applying.Store(true)
 	defer d.applying.Store(false)
 	horizon := d.clock.horizon()
-	d.notes = d.notes[:0]
 	for i := range batch {
 		s := &batch[i]
 		if err := s.validate(); err != nil {
@@ -67,7 +67,7 @@ func (d *Denylist) applyChunk(batch []Statement) (refused int, invalid error) {
 			d.counters.full.Add(1)
 		}
 	}
-	d.details.record(d.notes, d.lifetimes())
+	d.details.settle()
 	return refused, invalid
 }
 
@@ -87,14 +87,14 @@ func (d *Denylist) put(s *Statement) bool {
 		d.counters.merged.Add(1)
 	}
 	add := func(p part) {
-		n := note{ticket{hash: h, check: second, part: p, scope: s.Scope}, s.Sequence, m.until, extend}
+		n := note{ticket: ticket{hash: h, check: second, part: p, scope: s.Scope}, seq: s.Sequence, until: m.until, action: extend}
 		switch {
 		case m.inserted || m.raised[p]:
 			n.action = replace
 		case m.equal[p]:
 			n.action = newest
 		}
-		d.notes = append(d.notes, n)
+		d.details.note(n)
 	}
 	switch {
 	case s.Scope.whole():

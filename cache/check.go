@@ -46,7 +46,7 @@ func (d *Denylist) hit(t *table, s Scope, h uint64, r *Ref) Verdict {
 	p := partWhole
 	if t.pins != nil {
 		var covered bool
-		if p, covered = t.pins[i].covers(r); !covered {
+		if p, covered = t.cutoff(i).covers(r); !covered {
 			return Verdict{} // a newer login
 		}
 	}

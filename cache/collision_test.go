@@ -42,6 +42,7 @@ func TestG6_ExactUnderCollisions(t *testing.T) {
 		if err := d.Apply(batch); err != nil {
 			t.Fatal(err)
 		}
+		d.Settle()
 		for i := range n {
 			key := fmt.Sprintf("same-%d", i)
 			session := d.Ref(cache.Claims{Issuer: "i", Session: key})

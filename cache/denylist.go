@@ -51,8 +51,7 @@ type Denylist struct {
 	interval time.Duration
 
 	applying atomic.Bool // a batch is in the index and not yet all in details
-	mu       sync.Mutex  // one writer; guards the notes and details' writing half
-	notes    []note
+	mu       sync.Mutex  // one writer
 	sums     sums
 	sweeping sync.Mutex // one sweep at a time; never taken together with mu
 
@@ -87,7 +86,7 @@ func newDenylist(cfg Config, exact, budget store) (*Denylist, error) {
 		interval: 10 * time.Second,
 	}
 	d.id = maphash.String(d.hash.issuer[0], "") | 1 // random, never the zero Ref's
-	d.details.init(exact, budget)
+	d.details.init(exact, budget, d.lifetimes)
 	for s := Token; s <= Issuer; s++ {
 		d.index[s].init(!s.whole())
 	}
@@ -155,7 +154,7 @@ func (d *Denylist) Lookup(scope Scope, issuer, key string) (Entry, bool) {
 		newest(partWhole)
 		return e, true
 	}
-	c := t.pins[i].load()
+	c := t.cutoff(i)
 	if c.before != none {
 		e.Before = c.before
 		newest(partBefore)

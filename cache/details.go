@@ -45,6 +45,8 @@ type note struct {
 	seq    uint64
 	until  uint32
 	action action
+	stays  bool // ristretto would not keep it
+	taken  bool // it is being written
 }
 
 type action uint8
@@ -56,27 +58,25 @@ const (
 )
 
 // details holds the sequences of the living statements in ristretto, under a discipline
-// that makes a lossy cache keep them: one writer, one write per key and batch, wait,
-// read back, and what will not stay goes to an exact map.
+// that makes a lossy cache keep them: they wait in an exact map, from which one writer
+// takes them in batches, one write per key, waits, reads back, and only then lets them go
+// from the map. What will not stay in ristretto stays there.
 type details struct {
 	exact  store // keeps everything
 	budget store // keeps what fits, for whole scopes; nil: exact keeps those too
 	gate   gate
+	room   room
 
-	retried  atomic.Uint64
-	pending  map[ticket]note // the writer's, cleared per batch
-	order    []ticket        // the writer's
-	overflow struct {
-		n  atomic.Int64
-		mu sync.RWMutex // guards m
-		m  map[ticket]note
-	}
+	retried atomic.Uint64
+	writing sync.Mutex                      // one writer to the stores; guards the next three
+	batch   []note                          // what is being written
+	left    []note                          // of the batch: what is not in its store yet
+	ttls    func() func(note) time.Duration // how long a note must live at least
 }
 
-func (ds *details) init(exact, budget store) {
-	ds.exact, ds.budget = exact, budget
-	ds.pending = make(map[ticket]note, batchSize)
-	ds.overflow.m = make(map[ticket]note)
+func (ds *details) init(exact, budget store, ttls func() func(note) time.Duration) {
+	ds.exact, ds.budget, ds.ttls = exact, budget, ttls
+	ds.room.init(ds.writeAll)
 }
 
 func (ds *details) storeFor(s Scope) store {
@@ -98,19 +98,39 @@ func (ds *details) get(t ticket) (seq uint64, ok bool) {
 	return seq, ok
 }
 
+// read asks the room first: what leaves it is in the store.
 func (ds *details) read(t ticket) (uint64, bool) {
-	if ds.overflow.n.Load() > 0 {
-		ds.overflow.mu.RLock()
-		n, ok := ds.overflow.m[t]
-		ds.overflow.mu.RUnlock()
-		if ok {
-			return n.seq, true
-		}
+	if n, ok := ds.room.get(t); ok {
+		return n.seq, true
 	}
+	return ds.stored(t)
+}
+
+func (ds *details) stored(t ticket) (uint64, bool) {
 	if d, ok := ds.storeFor(t.scope).get(t.key()); ok && d.belongs(t.check) {
 		return d.sequence(), true
 	}
 	return 0, false
+}
+
+// note takes one note. Only one caller at a time.
+func (ds *details) note(n note) {
+	if n.seq > maxSequence {
+		n.seq = 0
+	}
+	if n.action != replace {
+		seq, ok := ds.read(n.ticket)
+		if !ok && n.action == extend {
+			if ds.forgetful(n.scope) {
+				return
+			}
+			n.seq = 0 // unknown: the weaker statement must not take its place
+		}
+		if ok && (n.action == extend || seq > n.seq) {
+			n.seq = seq
+		}
+	}
+	ds.room.put(n)
 }
 
 const (
@@ -118,23 +138,37 @@ const (
 	spins    = 64 // tries of one set while the write buffer is full
 )
 
-// record writes the notes of one batch and returns when each can be read back. Only one
-// caller at a time. ttl tells how long a note must live at least.
-func (ds *details) record(notes []note, ttl func(note) time.Duration) {
-	clear(ds.pending)
-	ds.order = ds.order[:0]
-	for _, n := range notes {
-		ds.fold(n)
+// settle leaves no more than a batch to be written later.
+func (ds *details) settle() {
+	if ds.room.waiting() >= batchSize {
+		ds.writeAll()
 	}
-	todo := ds.order
+}
+
+// writeAll writes what waits.
+func (ds *details) writeAll() {
+	ds.writing.Lock()
+	defer ds.writing.Unlock()
+	for !ds.gate.shut.Load() {
+		if ds.batch = ds.room.take(ds.batch[:0]); len(ds.batch) == 0 {
+			return
+		}
+		ds.write(ds.batch)
+	}
+}
+
+// write returns when each note of a batch can be read back, or is to stay in the room.
+func (ds *details) write(batch []note) {
+	ttl := ds.ttls()
+	ds.left = append(ds.left[:0], batch...)
+	todo := ds.left
 	for try := 0; len(todo) > 0 && try < attempts; try++ {
 		if try > 0 {
 			ds.retried.Add(uint64(len(todo)))
 		}
 		budget := false
-		for _, t := range todo {
-			n := ds.pending[t]
-			budget = budget || ds.forgetful(t.scope)
+		for _, n := range todo {
+			budget = budget || ds.forgetful(n.scope)
 			ds.set(n, ttl(n))
 		}
 		ds.exact.wait()
@@ -142,94 +176,39 @@ func (ds *details) record(notes []note, ttl func(note) time.Duration) {
 			ds.budget.wait()
 		}
 		left := todo[:0]
-		for _, t := range todo {
-			if seq, ok := ds.read(t); (!ok || seq != ds.pending[t].seq) && !ds.forgetful(t.scope) {
-				left = append(left, t)
+		for _, n := range todo {
+			if seq, ok := ds.stored(n.ticket); (!ok || seq != n.seq) && !ds.forgetful(n.scope) {
+				left = append(left, n)
 			}
 		}
 		todo = left
 	}
-	for _, t := range todo {
-		ds.spill(ds.pending[t])
-	}
-}
-
-// fold merges a note with the earlier ones of the batch, or with what is stored.
-func (ds *details) fold(n note) {
-	if n.seq > maxSequence {
-		n.seq = 0
-	}
-	if n.action != replace {
-		cur, ok := ds.pending[n.ticket]
-		if !ok {
-			cur.seq, ok = ds.read(n.ticket)
-		}
-		if !ok && n.action == extend {
-			if ds.forgetful(n.scope) {
-				return
-			}
-			n.seq = 0 // unknown: the weaker statement must not take its place
-		}
-		if ok && (n.action == extend || cur.seq > n.seq) {
-			n.seq = cur.seq
-		}
-	}
-	if _, ok := ds.pending[n.ticket]; !ok {
-		ds.order = append(ds.order, n.ticket)
-	}
-	ds.pending[n.ticket] = n
+	ds.room.release(batch, todo)
 }
 
 func (ds *details) set(n note, ttl time.Duration) {
-	if ds.overflow.n.Load() > 0 {
-		ds.overflow.mu.Lock()
-		_, spilled := ds.overflow.m[n.ticket]
-		if spilled {
-			ds.overflow.m[n.ticket] = n
-		}
-		ds.overflow.mu.Unlock()
-		if spilled {
-			return
-		}
-	}
 	// The store refuses to put a detail in the place of somebody else's; the read-back
-	// then sends it to the overflow.
+	// then leaves it in the room.
 	s, key, d := ds.storeFor(n.scope), n.key(), newDetail(n.check, n.seq)
 	for try := 0; !s.set(key, d, ttl) && try < spins && !ds.forgetful(n.scope); try++ {
 		runtime.Gosched()
 	}
 }
 
-func (ds *details) spill(n note) {
-	ds.overflow.mu.Lock()
-	defer ds.overflow.mu.Unlock()
-	ds.overflow.m[n.ticket] = n
-	ds.overflow.n.Store(int64(len(ds.overflow.m)))
-}
-
-// sweep drops what the overflow holds of entries that have expired a while ago: an entry
+// sweep drops what stays in the room of entries that have expired a while ago: an entry
 // may be extended while it is about to leave, and its detail with it.
 func (ds *details) sweep(limit int64) {
-	if limit == math.MinInt64 {
-		return
+	if limit != math.MinInt64 {
+		ds.room.sweep(limit - int64(slack/time.Second))
 	}
-	limit -= int64(slack / time.Second)
-	if ds.overflow.n.Load() == 0 {
-		return
-	}
-	ds.overflow.mu.Lock()
-	defer ds.overflow.mu.Unlock()
-	for t, n := range ds.overflow.m {
-		if expired(uint64(n.until), limit) {
-			delete(ds.overflow.m, t)
-		}
-	}
-	ds.overflow.n.Store(int64(len(ds.overflow.m)))
 }
 
 // close waits for the readers inside. The caller keeps writers out.
 func (ds *details) close() {
 	ds.gate.close()
+	ds.room.close()
+	ds.writing.Lock() // the room may be being written
+	defer ds.writing.Unlock()
 	ds.exact.close()
 	if ds.budget != nil {
 		ds.budget.close()

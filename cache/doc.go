@@ -14,8 +14,9 @@
 //   - The index is a set of hash tables that readers use without a lock. It also holds
 //     the cutoffs and generations, so a loss cannot deny a fresh login either.
 //   - The details (which statement it was) are in ristretto, written under a discipline
-//     that makes a lossy cache keep them: one writer, small batches, wait, read back, and
-//     an exact place for what will not stay. Apply returns nil only after that.
+//     that makes a lossy cache keep them: they wait in an exact map until one writer has
+//     written a batch, waited and read it back; what will not stay in ristretto stays in
+//     the map. Apply returns once the index and the map have them.
 //   - A key with an entry and without a detail is denied and counted
 //     (Stats.RecordMissing), never let in.
 //   - A full denylist says ErrFull. It never drops what lives to make room.

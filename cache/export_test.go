@@ -48,6 +48,12 @@ const Steps = shardCount
 // RecordBytes is the size counted for one detail against DetailBytes.
 const RecordBytes = recordBytes
 
+// Settle writes the details that wait for ristretto now.
+func (d *Denylist) Settle() { d.details.writeAll() }
+
+// Waiting is how many details are held outside ristretto.
+func (d *Denylist) Waiting() int { return int(d.details.room.n.Load()) }
+
 // ClockUnix is what the denylist takes for the time.
 func (d *Denylist) ClockUnix() int64 { return d.clock.now().Unix() }
 

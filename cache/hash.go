@@ -11,6 +11,7 @@ import (
 type hasher struct {
 	issuer [2]maphash.Seed
 	key    [scopes][2]maphash.Seed
+	whole  uint64 // of the empty key of scope issuer
 
 	// forge replaces both hashes in tests of collisions; nil otherwise.
 	forge func(s Scope, issuer, key string) (uint64, uint64, bool)
@@ -26,6 +27,7 @@ func newHasher() hasher {
 			h.key[s][i] = maphash.MakeSeed()
 		}
 	}
+	h.whole = maphash.String(h.key[Issuer][0], "")
 	return h
 }
 

@@ -18,6 +18,6 @@ func (d *Denylist) Holds(s Statement) bool {
 	if t.pins == nil {
 		return true
 	}
-	held, c := t.pins[i].load(), s.cutoff()
+	held, c := t.cutoff(i), s.cutoff()
 	return held.before >= c.before && held.gen >= c.gen && held.genBefore >= c.genBefore
 }

@@ -53,28 +53,32 @@ func (ix *index) put(h uint64, second, until uint32, c cutoff, room bool) merged
 	t := ix.tables[n].Load()
 	if t != nil {
 		if i := t.find(h, second); i >= 0 {
-			return ix.join(t, i, until, c)
+			return ix.join(n, t, i, until, c)
 		}
 	}
 	if !room {
 		return merged{refused: true}
 	}
 	if t == nil {
-		t = newTable(1, ix.pinned)
+		t = newTable(1, ix.wides(1))
 		ix.tables[n].Store(t)
 	} else if t.full() {
-		t = t.rebuild(t.used+t.used/4+1, math.MinInt64)
+		t = t.rebuild(t.used+t.used/4+1, t.wider/4, math.MinInt64)
 		ix.tables[n].Store(t)
 	}
 	sh.earliest = min(sh.earliest, until)
 	ix.count.Add(1)
 	is := ending{until, c.mark()}
-	t.insert(h, pack(second, until), c, is.mark)
+	if !t.insert(h, pack(second, until), c, is.mark) {
+		t = t.roomier()
+		t.insert(h, pack(second, until), c, is.mark)
+		ix.tables[n].Store(t)
+	}
 	return merged{inserted: true, until: until, is: is}
 }
 
-// join raises the maxima of an entry. The caller holds the shard.
-func (ix *index) join(t *table, i int, until uint32, c cutoff) merged {
+// join raises the maxima of an entry of the nth shard, which the caller holds.
+func (ix *index) join(n uint64, t *table, i int, until uint32, c cutoff) merged {
 	meta := t.slots[i].meta.Load()
 	m := merged{until: uint32(meta), was: ending{until: uint32(meta)}}
 	if until > m.until {
@@ -86,26 +90,32 @@ func (ix *index) join(t *table, i int, until uint32, c cutoff) merged {
 		m.is = ending{until: m.until}
 		return m
 	}
-	p := &t.pins[i]
-	m.was.mark = p.mark
+	m.was.mark = t.mark(i)
 	m.is = m.was.join(until, c.mark())
-	p.mark = m.is.mark
-	old := p.load()
+	old := t.cutoff(i)
 	m.equal = [parts]bool{
 		partBefore:    c.before != none && c.before == old.before,
 		partGen:       c.gen != 0 && c.gen == old.gen,
 		partGenBefore: c.genBefore != none && c.genBefore == old.genBefore,
 	}
-	if m.raised[partBefore] = c.before > old.before; m.raised[partBefore] {
-		p.before.Store(c.before)
+	m.raised = [parts]bool{partBefore: c.before > old.before, partGen: c.gen > old.gen, partGenBefore: c.genBefore > old.genBefore}
+	if all := old.join(c); all != old && !t.pin(i, all) {
+		h, second := t.slots[i].hash.Load(), uint32(meta>>32)
+		t = t.roomier()
+		i = t.find(h, second)
+		t.pin(i, all)
+		ix.tables[n].Store(t)
 	}
-	if m.raised[partGenBefore] = c.genBefore > old.genBefore; m.raised[partGenBefore] {
-		p.genBefore.Store(c.genBefore)
-	}
-	if m.raised[partGen] = c.gen > old.gen; m.raised[partGen] {
-		p.gen.Store(c.gen)
-	}
+	t.setMark(i, m.is.mark)
 	return m
+}
+
+// wides is the room for wide pins in a new table, or less than none.
+func (ix *index) wides(n int) int {
+	if !ix.pinned {
+		return -1
+	}
+	return n
 }
 
 // lateBy is how long, in seconds, a few expired entries may stay when rebuilding their
@@ -143,7 +153,7 @@ func (ix *index) sweep(n int, limit int64, all bool) int {
 	case dead == t.used:
 		ix.tables[n].Store(nil)
 	default:
-		ix.tables[n].Store(t.rebuild((t.used-dead)*9/8+1, limit))
+		ix.tables[n].Store(t.rebuild((t.used-dead)*9/8+1, 0, limit))
 	}
 	ix.count.Add(-int64(dead))
 	return dead

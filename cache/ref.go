@@ -1,5 +1,7 @@
 package cache
 
+import "hash/maphash"
+
 // Claims are the parts of a verified token that statements can name. Empty strings
 // mean that the token does not carry the claim.
 type Claims struct {
@@ -37,14 +39,40 @@ func (d *Denylist) Ref(c Claims) (r Ref) {
 		return r // no statement can name it
 	}
 	r.keys[Token], r.keys[Session], r.keys[Subject], r.keys[Client], r.keys[Key] = c.ID, c.Session, c.Subject, c.Client, c.KeyID
-	ih := d.hash.issuerHash(c.Issuer)
-	for s := Token; s < Issuer; s++ {
-		if r.keys[s] != "" {
-			r.has |= 1 << s
-			r.hash[s] = d.hash.first(s, ih, c.Issuer, r.keys[s])
+	h := &d.hash
+	ih := h.issuerHash(c.Issuer)
+	r.has = 1 << Issuer
+	if h.forge != nil {
+		for s := Token; s < Issuer; s++ {
+			if r.keys[s] != "" {
+				r.has |= 1 << s
+				r.hash[s] = h.first(s, ih, c.Issuer, r.keys[s])
+			}
 		}
+		r.hash[Issuer] = h.first(Issuer, ih, c.Issuer, "")
+		return r
 	}
-	r.has |= 1 << Issuer
-	r.hash[Issuer] = d.hash.first(Issuer, ih, c.Issuer, "")
+	// The same, scope by scope: this is asked for every new token.
+	if c.ID != "" {
+		r.has |= 1 << Token
+		r.hash[Token] = mix(ih, maphash.String(h.key[Token][0], c.ID))
+	}
+	if c.Session != "" {
+		r.has |= 1 << Session
+		r.hash[Session] = mix(ih, maphash.String(h.key[Session][0], c.Session))
+	}
+	if c.Subject != "" {
+		r.has |= 1 << Subject
+		r.hash[Subject] = mix(ih, maphash.String(h.key[Subject][0], c.Subject))
+	}
+	if c.Client != "" {
+		r.has |= 1 << Client
+		r.hash[Client] = mix(ih, maphash.String(h.key[Client][0], c.Client))
+	}
+	if c.KeyID != "" {
+		r.has |= 1 << Key
+		r.hash[Key] = mix(ih, maphash.String(h.key[Key][0], c.KeyID))
+	}
+	r.hash[Issuer] = mix(ih, h.whole)
 	return r
 }

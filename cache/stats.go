@@ -48,6 +48,6 @@ func (d *Denylist) Stats() Stats {
 	st.Invalid, st.Full, st.Expired = c.invalid.Load(), c.full.Load(), c.expired.Load()
 	st.RecordMissing.Forgotten, st.RecordMissing.Lost = c.forgotten.Load(), c.lost.Load()
 	st.Retried = d.details.retried.Load()
-	st.Overflow = int(d.details.overflow.n.Load())
+	st.Overflow = int(d.details.room.stayed.Load())
 	return st
 }

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"math"
 	"math/bits"
 	"sync/atomic"
 )
@@ -10,14 +11,17 @@ import (
 // is there: seven tags (a byte of the hash each, 0 = free), and a byte with a bit for
 // every eighth of the hashes that found the group full and went on. So nearly every miss
 // reads one word. Nothing is ever taken out or moved: growth and expiry build a new
-// table. It holds no pointers beyond its three arrays, so the garbage collector does not
-// scan it.
+// table. Its arrays hold no pointers, so the garbage collector does not scan them.
 type table struct {
 	groups uint64
 	words  []atomic.Uint64
 	slots  []slot
-	pins   []pin // parallel to slots; nil if the scope has no cutoffs
-	used   int   // the writer's
+	pins   []atomic.Uint64 // parallel to slots; nil if the scope has no cutoffs
+	wides  []wide          // for pins that say so
+	// The writer's:
+	used  int
+	wider int            // how many of wides are taken
+	marks map[int]uint64 // of the entries whose mark for the digest is not that of their cutoff
 }
 
 // slot is one entry: the first hash, then 32 bits of the second one and until.
@@ -37,16 +41,18 @@ const (
 
 func pack(second, until uint32) uint64 { return uint64(second)<<32 | uint64(until) }
 
-// newTable makes a table with room for n entries at a load of at most 3/4.
-func newTable(n int, pinned bool) *table {
+// newTable makes a table with room for n entries at a load of at most 3/4. So many of
+// them may have a wide pin; a negative number means that the scope has no cutoffs.
+func newTable(n, wides int) *table {
 	groups := n*4/(groupSize*3) + 1
 	t := &table{
 		groups: uint64(groups),
 		words:  make([]atomic.Uint64, groups),
 		slots:  make([]slot, groups*groupSize),
 	}
-	if pinned {
-		t.pins = make([]pin, groups*groupSize)
+	if wides >= 0 {
+		t.pins = make([]atomic.Uint64, groups*groupSize)
+		t.wides = make([]wide, wides)
 	}
 	return t
 }
@@ -54,7 +60,55 @@ func newTable(n int, pinned bool) *table {
 func (t *table) full() bool { return (t.used+1)*4 > len(t.slots)*3 }
 
 func (t *table) bytes() int64 {
-	return int64(len(t.words)*8 + len(t.slots)*16 + len(t.pins)*32)
+	return int64(len(t.words)*8 + len(t.slots)*16 + len(t.pins)*8 + len(t.wides)*24)
+}
+
+// cutoff is that of an entry of a scope with cutoffs.
+func (t *table) cutoff(i int) cutoff {
+	word := t.pins[i].Load()
+	if word&pinKind == pinWide {
+		return t.wides[word&^pinKind].load()
+	}
+	return unpin(word)
+}
+
+// pin raises an entry's cutoff to c. It is false, and nothing has changed, if there is no
+// room for a wide one. The caller holds the shard.
+func (t *table) pin(i int, c cutoff) bool {
+	if word := t.pins[i].Load(); word&pinKind == pinWide {
+		t.wides[word&^pinKind].store(c)
+		return true
+	}
+	word, ok := c.narrow()
+	if !ok {
+		if t.wider == len(t.wides) {
+			return false
+		}
+		t.wides[t.wider].store(c)
+		word = pinWide | uint64(t.wider)
+		t.wider++
+	}
+	t.pins[i].Store(word)
+	return true
+}
+
+// mark is the entry's for the digest. The caller holds the shard.
+func (t *table) mark(i int) uint64 {
+	if mark, ok := t.marks[i]; ok {
+		return mark
+	}
+	return t.cutoff(i).mark()
+}
+
+func (t *table) setMark(i int, mark uint64) {
+	if t.cutoff(i).mark() == mark {
+		delete(t.marks, i)
+		return
+	}
+	if t.marks == nil {
+		t.marks = map[int]uint64{}
+	}
+	t.marks[i] = mark
 }
 
 // home is the group where the search for a hash begins, from its lower half.
@@ -129,10 +183,10 @@ func (t *table) has(h uint64) bool {
 	}
 }
 
-// insert adds an entry that is not there. The caller holds the shard and has made room.
-// The tag is published last: whoever sees it sees the rest, and whoever needs to go on to
+// insert adds an entry that is not there; it is false, and nothing has changed, if its
+// cutoff found no room. The caller holds the shard and has made room for the entry. The tag is published last: whoever sees it sees the rest, and whoever needs to go on to
 // it has been told to.
-func (t *table) insert(h, meta uint64, c cutoff, mark uint64) {
+func (t *table) insert(h, meta uint64, c cutoff, mark uint64) bool {
 	for g := t.home(h); ; g = t.after(g) {
 		w := t.words[g].Load()
 		free := freeTags(w)
@@ -143,14 +197,16 @@ func (t *table) insert(h, meta uint64, c cutoff, mark uint64) {
 		at := uint64(bits.TrailingZeros64(free) >> 3)
 		i := g*groupSize + at
 		if t.pins != nil {
-			t.pins[i].store(c)
-			t.pins[i].mark = mark
+			if !t.pin(int(i), c) {
+				return false
+			}
+			t.setMark(int(i), mark)
 		}
 		t.slots[i].meta.Store(meta)
 		t.slots[i].hash.Store(h)
 		t.words[g].Store(w | tagOf(h)<<(at*8))
 		t.used++
-		return
+		return true
 	}
 }
 
@@ -169,21 +225,33 @@ func (t *table) each(f func(i int, h, meta uint64)) {
 }
 
 // rebuild copies the entries whose until is not below limit into a new table with room
-// for n of them.
-func (t *table) rebuild(n int, limit int64) *table {
-	next := newTable(n, t.pins != nil)
+// for n of them, and for so many more wide pins than they have.
+func (t *table) rebuild(n, wider int, limit int64) *table {
+	wides := -1
+	if t.pins != nil {
+		wides = wider
+		t.each(func(i int, _, meta uint64) {
+			if t.pins[i].Load()&pinKind == pinWide && !expired(meta, limit) {
+				wides++
+			}
+		})
+	}
+	next := newTable(n, wides)
 	t.each(func(i int, h, meta uint64) {
 		if expired(meta, limit) {
 			return
 		}
 		c, mark := cutoff{before: none, genBefore: none}, uint64(0)
 		if t.pins != nil {
-			c, mark = t.pins[i].load(), t.pins[i].mark
+			c, mark = t.cutoff(i), t.mark(i)
 		}
 		next.insert(h, meta, c, mark)
 	})
 	return next
 }
+
+// roomier is a copy of the same size with room for a quarter more wide pins.
+func (t *table) roomier() *table { return t.rebuild(len(t.slots)*3/4, t.wider/4+8, math.MinInt64) }
 
 func expired(meta uint64, limit int64) bool {
 	until := uint32(meta)

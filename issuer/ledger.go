@@ -27,8 +27,6 @@ type ledger struct {
 	seen    *cache.Denylist
 	rewinds uint64 // of the feed, when seen was begun
 	begun   bool
-	whole   events.Position // up to where the stream holds what the file holds; zero: not known yet
-	since   time.Time
 }
 
 // ledgerInterval is how soon a loss is noticed once the stream was read: nodes that start meanwhile miss what was lost.
@@ -37,27 +35,15 @@ const ledgerInterval = 100 * time.Millisecond
 // seenDetails: only presence matters.
 const seenDetails = 1 << 20
 
-// checkLedger looks at the place of the file alone.
-func (i *Issuer) checkLedger() error {
-	path := i.cfg.Ledger
-	if path == "" {
-		return nil
-	}
-	if dir, err := os.Stat(filepath.Dir(path)); err != nil || !dir.IsDir() {
-		return fmt.Errorf("%w: Ledger: %q is not in a directory that exists", ErrConfig, path)
-	}
-	if file, err := os.Stat(path); err == nil && !file.Mode().IsRegular() {
-		return fmt.Errorf("%w: Ledger: %q is not a file", ErrConfig, path)
-	}
-	return nil
-}
-
 // openLedger puts into force what the file holds. A file that cannot be used is kept under another name; what it held can then not be
 // given back, which is logged and nothing else.
 func (i *Issuer) openLedger() error {
 	l := &i.ledger
 	if l.path = i.cfg.Ledger; l.path == "" {
 		return nil
+	}
+	if info, err := os.Stat(filepath.Dir(l.path)); err != nil || !info.IsDir() {
+		return fmt.Errorf("%w: Ledger: %q is not in a directory that exists", ErrConfig, l.path)
 	}
 	id := i.ledgerID()
 	contents, err := snapshot.Read(l.path, id, func(batch []snapshot.Statement) error {
@@ -153,7 +139,7 @@ func (l *ledger) begin(rewinds uint64, now func() time.Time) error {
 	if err != nil {
 		return err
 	}
-	l.seen, l.rewinds, l.begun, l.whole = seen, rewinds, true, events.Position{}
+	l.seen, l.rewinds, l.begun = seen, rewinds, true
 	return nil
 }
 
@@ -180,11 +166,7 @@ func (i *Issuer) giveBack(ctx context.Context) error {
 	if i.current() != nil {
 		return nil // not read yet
 	}
-	st := i.feed.Status()
-	if st.Sequence == 0 {
-		return nil // what is current is of the stream before this one
-	}
-	rewinds := st.Rewinds
+	rewinds := i.feed.Status().Rewinds
 	l.mu.Lock()
 	if !l.begun || l.rewinds != rewinds { // nothing was delivered: perhaps it is empty
 		if err := l.begin(rewinds, i.cfg.Now); err != nil {
@@ -203,12 +185,8 @@ func (i *Issuer) giveBack(ctx context.Context) error {
 	}
 	if len(lost) > 0 {
 		i.log.Warn("the stream has lost statements, giving them back", "statements", len(lost))
-		result, err := i.publisher.PublishAll(ctx, lost, nil)
-		if err != nil {
+		if _, err := i.publisher.PublishAll(ctx, lost, nil); err != nil {
 			return fmt.Errorf("give the stream back what it lost: %w", unavailable(err))
-		}
-		for _, ack := range result.Acks {
-			st.Sequence = max(st.Sequence, ack.Sequence)
 		}
 		i.counts.returned.Add(uint64(len(lost)))
 		i.log.Warn("the stream has its statements again", "statements", len(lost))
@@ -218,24 +196,8 @@ func (i *Issuer) giveBack(ctx context.Context) error {
 	if l.seen != seen {
 		return nil // it was begun anew meanwhile
 	}
-	l.seen, l.whole, l.since = nil, events.Position{Stream: st.Created, Sequence: st.Sequence}, i.cfg.Now()
+	l.seen = nil
 	return seen.Close()
-}
-
-// sayWhole answers nodes that start: they wait until the stream has back what it lost.
-func (i *Issuer) sayWhole() events.Whole {
-	st := i.feed.Status()
-	w := events.Whole{Node: i.cfg.Node}
-	l := &i.ledger
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.seen != nil || l.rewinds != st.Rewinds {
-		return w
-	}
-	// Up to what was seen since: a node that is not that far follows a copy which is older.
-	w.At, w.For = l.whole, max(i.cfg.Now().Sub(l.since), 0)
-	w.At.Sequence = max(w.At.Sequence, st.Sequence)
-	return w
 }
 
 // missing are the statements of the file that live and are not among those that were delivered.
