@@ -44,6 +44,10 @@ fuzz: ## run every fuzz target for FUZZTIME=10s
 faults: ## break everything, alone and in pairs, and write docs/faults-run.md
 	$(GO) run ./internal/faults -out docs/faults-run.md
 
+.PHONY: scale
+scale: ## measure many followers, statements and revocations: docs/scale.md
+	$(GO) run ./internal/scale all
+
 .PHONY: lint
 lint: ## gofmt, vet, and staticcheck if it is installed
 	@bad=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); if [ -n "$$bad" ]; then echo "gofmt these:"; echo "$$bad"; exit 1; fi

@@ -100,14 +100,14 @@ func (f *follower) caughtUp(r catchUpResult) {
 		return // abandoned meanwhile
 	}
 	f.reading = nil
-	if !r.created.IsZero() {
-		f.stream = r.created
-		f.update(func(st *Status) { st.Created, st.Layout = r.created, r.layout })
-	}
 	if r.rewound != "" {
 		f.track.reset()
 		f.rewound(r.rewound)
 		return
+	}
+	if !r.created.IsZero() { // and not before: Sequence and Created are said of the same stream
+		f.stream = r.created
+		f.update(func(st *Status) { st.Created, st.Layout = r.created, r.layout })
 	}
 	if r.reached.seq > 0 || r.err == nil {
 		f.origin = false

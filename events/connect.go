@@ -1,13 +1,11 @@
 package events
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -22,8 +20,8 @@ type ConnectConfig struct {
 	NKeyFile    string // nkey seed
 	User        string
 	Password    string
-	CAFile      string       // PEM certificates to trust instead of the system's
-	CertFile    string       // client certificate, with KeyFile
+	CAFile      string       // PEM certificates to trust instead of the system's; demands TLS
+	CertFile    string       // client certificate, with KeyFile; demands TLS
 	KeyFile     string       // private key of CertFile
 	InboxPrefix string       // where answers to this client's requests go. Empty means _INBOX
 	Logger      *slog.Logger // told about lost and regained connections. Nil discards
@@ -40,8 +38,16 @@ const (
 // with short random waits, and notices a dead link within about 6 s. A server
 // that cannot be reached yet is not an error: the connection is returned and
 // comes up by itself. Wrong configuration is an error, and so are credentials or
-// certificates that are refused. While
-// disconnected nothing is buffered; publishing fails immediately.
+// certificates that are refused now; once connected, a refusal is logged and tried
+// again. While disconnected nothing is buffered; publishing fails immediately.
+//
+// The files are read again at each attempt: replaced by new ones (in one step, by
+// renaming), they are used from the next reconnect on. Replacing them does not end a
+// connection that stands.
+//
+// A tls:// URL, a CA or a client certificate demands TLS, of every server and at every
+// reconnect: without it nothing is sent. With a nats:// URL and none of them the server
+// decides, so somebody on the way can have a password sent in clear.
 //
 // The caller closes the connection. It wraps ErrInvalid for a field that is
 // wrong and ErrUnavailable when a server refuses.
@@ -50,19 +56,39 @@ func Connect(c ConnectConfig) (*nats.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w", err)
 	}
+	l := &link{log: c.Logger, seed: c.NKeyFile}
+	if l.log == nil {
+		l.log = slog.New(slog.DiscardHandler)
+	}
 	address := c.URL
 	if address == "" {
 		address = nats.DefaultURL
 	}
-	nc, err := nats.Connect(address, opts...)
-	if err != nil && !refused(err) {
-		// Not there yet: try again in the background, for ever.
-		nc, err = nats.Connect(address, append(opts, nats.RetryOnFailedConnect(true))...)
-	}
+	nc, err := dial(address, append(opts, l.options()...))
 	if err != nil {
-		return nil, fmt.Errorf("connect to NATS: %w: the server does not accept us, check the credentials and the certificates: %w", ErrUnavailable, err)
+		return nil, fmt.Errorf("connect to NATS: %w: %w", ErrUnavailable, explained(err))
 	}
+	l.conn.Store(nc)
 	return nc, nil
+}
+
+// dial fails if a server refuses, and else comes back with a connection that stands or
+// that is tried for in the background, for ever.
+func dial(address string, opts []nats.Option) (*nats.Conn, error) {
+	for try := 1; ; try++ {
+		nc, err := nats.Connect(address, opts...)
+		switch {
+		case err == nil:
+			return nc, nil
+		case !refused(err):
+			return nats.Connect(address, append(opts, nats.RetryOnFailedConnect(true))...)
+		case !errors.Is(err, nats.ErrTLS) || try == 3:
+			return nil, err
+		}
+		// A server that is going away ends handshakes, too: ask again before that
+		// counts as an answer.
+		time.Sleep(reconnectFirst)
+	}
 }
 
 // Validate looks at the configuration and at the files it names, and asks no
@@ -72,52 +98,17 @@ func (c ConnectConfig) Validate() error {
 	return err
 }
 
-// refused reports whether a server was reached that will not have us, or is not
-// the one we trust: waiting does not mend that.
-func refused(err error) bool {
-	var certificate *tls.CertificateVerificationError
-	return errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) || errors.Is(err, nats.ErrAuthRevoked) ||
-		errors.Is(err, nats.ErrAccountAuthExpired) || errors.Is(err, nats.ErrSecureConnRequired) || errors.Is(err, nats.ErrSecureConnWanted) ||
-		errors.Is(err, nats.ErrNkeysNotSupported) || errors.As(err, &certificate)
-}
-
 func (c ConnectConfig) options() ([]nats.Option, error) {
 	if err := checkURLs(c.URL); err != nil {
 		return nil, err
-	}
-	log := c.Logger
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
 	}
 	opts := []nats.Option{
 		nats.Timeout(connectTimeout),
 		nats.PingInterval(pingInterval),
 		nats.MaxPingsOutstanding(2),
 		nats.MaxReconnects(-1),
-		nats.CustomReconnectDelay(reconnectDelay),
 		nats.ReconnectBufSize(-1),
 		nats.IgnoreAuthErrorAbort(),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-			if err != nil {
-				log.Warn("connection to NATS lost", "err", err)
-			}
-		}),
-		nats.ConnectHandler(func(nc *nats.Conn) {
-			log.Debug("connected to NATS", "url", nc.ConnectedUrlRedacted())
-		}),
-		nats.ReconnectHandler(func(nc *nats.Conn) {
-			log.Info("connected to NATS again", "url", nc.ConnectedUrlRedacted())
-		}),
-		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
-			log.Debug("NATS not reached yet", "err", err)
-		}),
-		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
-			subject := ""
-			if sub != nil {
-				subject = sub.Subject
-			}
-			log.Error("NATS reports an error", "err", err, "subject", subject)
-		}),
 	}
 	if c.Name != "" {
 		opts = append(opts, nats.Name(c.Name))
@@ -129,100 +120,6 @@ func (c ConnectConfig) options() ([]nats.Option, error) {
 		opts = append(opts, nats.CustomInboxPrefix(c.InboxPrefix))
 	}
 	return c.credentials(opts)
-}
-
-// credentials adds what proves who we are. Files are looked at now, so that a
-// mistake is reported by field and not as a failed handshake later.
-func (c ConnectConfig) credentials(opts []nats.Option) ([]nats.Option, error) {
-	for _, f := range [...]struct{ field, path string }{
-		{"creds", c.CredsFile}, {"nkey", c.NKeyFile}, {"ca", c.CAFile}, {"cert", c.CertFile}, {"key", c.KeyFile},
-	} {
-		if f.path == "" {
-			continue
-		}
-		if err := readable(f.path); err != nil {
-			return nil, fmt.Errorf("%w: %w", badField(f.field, "the file cannot be read"), err)
-		}
-	}
-	switch {
-	case (c.CertFile == "") != (c.KeyFile == ""):
-		return nil, badField("cert", "a client certificate needs both the certificate and its key file")
-	case c.CredsFile != "" && c.NKeyFile != "":
-		return nil, badField("creds", "give either credentials or an nkey, not both")
-	case c.User == "" && c.Password != "":
-		return nil, badField("user", "a password was given without a user")
-	case c.User != "" && (c.CredsFile != "" || c.NKeyFile != ""):
-		return nil, badField("user", "give either a user, credentials or an nkey")
-	case c.User != "" && c.Password == "":
-		return nil, badField("password", "a user was given without a password")
-	}
-	if c.CredsFile != "" {
-		opt := nats.UserCredentials(c.CredsFile)
-		err := tryOption(opt, func(o *nats.Options) error {
-			if _, err := o.UserJWT(); err != nil {
-				return err
-			}
-			_, err := o.SignatureCB([]byte("nonce"))
-			return err
-		})
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", badField("creds", "%s holds no user JWT with its seed", c.CredsFile), err)
-		}
-		opts = append(opts, opt)
-	}
-	if c.NKeyFile != "" {
-		nkey, err := nats.NkeyOptionFromSeed(c.NKeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", badField("nkey", "%s holds no nkey seed", c.NKeyFile), err)
-		}
-		opts = append(opts, nkey)
-	}
-	if c.User != "" {
-		opts = append(opts, nats.UserInfo(c.User, c.Password))
-	}
-	if c.CAFile != "" {
-		opt := nats.RootCAs(c.CAFile)
-		err := tryOption(opt, func(o *nats.Options) error { _, err := o.RootCAsCB(); return err })
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", badField("ca", "%s holds no PEM certificate", c.CAFile), err)
-		}
-		opts = append(opts, opt)
-	}
-	if c.CertFile != "" {
-		opt := nats.ClientCert(c.CertFile, c.KeyFile)
-		err := tryOption(opt, func(o *nats.Options) error { _, err := o.TLSCertCB(); return err })
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", badField("cert", "%s and %s are no certificate with its key", c.CertFile, c.KeyFile), err)
-		}
-		opts = append(opts, opt)
-	}
-	return opts, nil
-}
-
-// tryOption reads with what the client library reads with once it has reached a
-// server, which may never happen.
-func tryOption(opt nats.Option, read func(*nats.Options) error) error {
-	o := nats.GetDefaultOptions()
-	if err := opt(&o); err != nil {
-		return err
-	}
-	return read(&o)
-}
-
-func readable(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	info, err := f.Stat()
-	_ = f.Close() // only read
-	if err != nil {
-		return err
-	}
-	if info.IsDir() {
-		return errors.New(path + " is a directory")
-	}
-	return nil
 }
 
 func checkURLs(list string) error {

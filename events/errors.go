@@ -24,6 +24,8 @@ var (
 	ErrLayout = errors.New("revocation stream layout")
 	// ErrRedeemed: the one-time token was used before. See Redeemer.
 	ErrRedeemed = errors.New("one-time token used before")
+	// ErrNoLedger: nobody keeps a ledger of living statements. See AskWhole.
+	ErrNoLedger = errors.New("nobody keeps a ledger of revocations")
 )
 
 // FieldError names the field of a Revocation or a configuration that is wrong.

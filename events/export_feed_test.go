@@ -2,6 +2,7 @@ package events
 
 import (
 	"context"
+	"encoding/json"
 	"sync/atomic"
 	"time"
 
@@ -85,4 +86,15 @@ func Revive(s *Subscriber, asked, passes time.Duration) (abandoned bool, next ti
 		next = f.planned.Sub(s.now())
 	}
 	return abandoned, next
+}
+
+// DecodeWhole and EncodeWhole read and write an answer.
+var DecodeWhole = decodeWhole
+
+func EncodeWhole(w Whole) []byte {
+	text, err := json.Marshal(w.wire())
+	if err != nil {
+		panic(err)
+	}
+	return text
 }

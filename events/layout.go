@@ -15,6 +15,7 @@ const (
 	SubjectRevoked = "quash.v1.session-revoked" // followed by "." and the scope
 	SubjectBeacon  = "quash.v1.beacon"
 	SubjectFleet   = "quash.v1.fleet" // a question to all nodes; never stored
+	SubjectWhole   = "quash.v1.whole" // a question to those who keep a ledger; never stored
 	LiveSubject    = "quash.live.>"   // where the stream republishes what it stored
 )
 

@@ -64,7 +64,7 @@ func (f *follower) watch() {
 		return
 	case !f.nc.IsConnected():
 		f.watchdog.alive(now)
-		f.failed("connection", errors.New("no NATS server reachable; retrying"))
+		f.failed("connection", disconnected(f.nc))
 		return
 	case !f.watchdog.deaf(now, f.progress.Load()):
 		return

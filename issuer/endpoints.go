@@ -198,7 +198,7 @@ func (i *Issuer) serveRevoke(w http.ResponseWriter, r *http.Request) error {
 		if owner, ok := i.client(c.Client); client != nil && client.ID != c.Client || client == nil && !(ok && owner.Public) {
 			return errOtherClient
 		}
-		if err := i.haste.take(hasteTokens + c.Subject); err != nil {
+		if err := i.haste.token(c.Subject); err != nil {
 			return err
 		}
 		statement.Scope, statement.Key, statement.Actor = events.Token, c.ID, c.Subject

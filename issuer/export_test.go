@@ -65,6 +65,9 @@ func Covered(i *Issuer, raw string) bool {
 // LoadKeys opens a key directory.
 func LoadKeys(dir, alg string, delay time.Duration, now func() time.Time) (signer string, published int, err error) {
 	k, err := openKeys(dir, alg, delay, now)
+	if err == nil {
+		err = k.begin()
+	}
 	if err != nil {
 		return "", 0, err
 	}
@@ -397,6 +400,9 @@ type Keyring struct{ k *keyring }
 // OpenKeyring opens one.
 func OpenKeyring(dir, alg string, delay time.Duration, now func() time.Time) (*Keyring, error) {
 	k, err := openKeys(dir, alg, delay, now)
+	if err == nil {
+		err = k.begin()
+	}
 	return &Keyring{k}, err
 }
 

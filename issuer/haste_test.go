@@ -43,6 +43,9 @@ func TestOneUserCannotFloodTheStream(t *testing.T) {
 		r.want("one revocation too many", r.form("/revoke", "token", s.Access), 429, "temporarily_unavailable")
 		r.alive("what was not revoked", s.Access)
 	}
+	if s := r.Stats(); s.TokensHasty != 40 || s.LoginsHasty != 0 || s.PasswordsThrottled != 0 {
+		t.Errorf("got %+v, want 40 hasty tokens", s)
+	}
 	if n := len(r.statements()); n != 3 {
 		t.Errorf("got %d statements, want 3", n)
 	}
@@ -97,6 +100,9 @@ func TestOneUserCannotTakeAllHashes(t *testing.T) {
 		r.want("a disabled account", r.tryLogin("carl", password), 403, "access_denied")
 	}
 	r.want("a disabled account too often", r.tryLogin("carl", password), 429, "temporarily_unavailable")
+	if s := r.Stats(); s.LoginsHasty != 21 || s.PasswordsThrottled != 0 || s.PasswordsWrong != 5 {
+		t.Errorf("got %+v, want 21 hasty logins, none of them a throttled guess", s)
+	}
 	r.set(c, c.now().Add(10*time.Second))
 	r.want("after a while", r.tryLogin("ann", password), 200, "")
 }

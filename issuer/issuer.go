@@ -62,6 +62,21 @@ func New(ctx context.Context, c Config) (*Issuer, error) {
 	if err != nil {
 		return nil, err
 	}
+	// First what can be wrong without NATS: nobody should wait for a server to hear of it.
+	i := &Issuer{cfg: c, log: c.Logger, started: c.Now(), backlog: newBacklog(), users: c.Users,
+		passwords: newPasswords(c.Argon2, c.PasswordWorkers),
+		registrar: registrar{wake: make(chan struct{}, 1), gone: map[string]*departure{}}}
+	i.patience.Store(int64(c.Timeout))
+	i.clients.Store(newRegistry(c.Clients, &registry{}))
+	if err := i.loadClients(); err != nil {
+		return nil, err
+	}
+	if err := i.checkLedger(); err != nil {
+		return nil, err
+	}
+	if i.keys, err = openKeys(c.KeysDir, c.Algorithm, c.KeyDelay, c.Now); err != nil {
+		return nil, err
+	}
 	js, err := jetstream.New(c.Conn)
 	if err != nil {
 		return nil, fmt.Errorf("%w: Conn: %w", ErrConfig, err)
@@ -78,14 +93,7 @@ func New(ctx context.Context, c Config) (*Issuer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("check the stream: %w", err)
 	}
-	i := &Issuer{cfg: c, log: c.Logger, retention: layout.Retention, started: c.Now(), backlog: newBacklog(), users: c.Users,
-		passwords: newPasswords(c.Argon2, c.PasswordWorkers),
-		registrar: registrar{wake: make(chan struct{}, 1), gone: map[string]*departure{}}}
-	i.patience.Store(int64(c.Timeout))
-	i.clients.Store(newRegistry(c.Clients, &registry{}))
-	if err := i.loadClients(); err != nil {
-		return nil, err
-	}
+	i.retention = layout.Retention
 	if c.Retention != (events.Retention{}) {
 		i.retention = c.Retention
 	}
@@ -108,12 +116,12 @@ func New(ctx context.Context, c Config) (*Issuer, error) {
 	}
 	i.throttle = &throttle{attempts, &turns{}, pace{float64(c.LoginBurst), c.LoginEvery},
 		newAddresses(pace{float64(c.AddressBurst), c.AddressEvery}, c.Now), c.Now}
-	i.haste = haste{newAddresses(pace{float64(c.OwnBurst), c.OwnEvery}, c.Now)}
+	i.haste.users = newAddresses(pace{float64(c.OwnBurst), c.OwnEvery}, c.Now)
 	i.limit.narrow, i.limit.wide = i.throttle.with(c.RevokeBurst, c.RevokeEvery), i.throttle.with(c.WideBurst, c.WideEvery)
 	if i.users == nil {
 		i.users = kvUsers{i.store}
 	}
-	if i.keys, err = openKeys(c.KeysDir, c.Algorithm, c.KeyDelay, c.Now); err != nil {
+	if err := i.keys.begin(); err != nil {
 		return nil, err
 	}
 	i.warnKeysDir()
@@ -199,7 +207,7 @@ func (i *Issuer) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var all sync.WaitGroup
-	failed := make(chan error, 3)
+	failed := make(chan error, 4)
 	actor := func(what string, f func(context.Context) error) {
 		all.Go(func() {
 			if err := f(ctx); err != nil && ctx.Err() == nil {
@@ -214,6 +222,7 @@ func (i *Issuer) Run(ctx context.Context) error {
 	all.Go(func() { i.reconcile(ctx) })
 	if i.ledger.file != nil {
 		all.Go(func() { i.every(ctx, ledgerInterval, "tend the ledger", nil, i.tend) })
+		actor("answer whether the stream is whole", func(ctx context.Context) error { return events.AnswerWhole(ctx, i.cfg.Conn, i.sayWhole) })
 	}
 	all.Go(func() { i.watchClients(ctx) })
 	all.Go(func() {

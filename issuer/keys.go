@@ -57,7 +57,7 @@ func method(alg string) (jwt.SigningMethod, error) {
 	return nil, fmt.Errorf("%q is not ES256, RS256 or EdDSA", alg)
 }
 
-// openKeys reads the directory and creates it and a first key if there is none.
+// openKeys reads the directory, and makes it if there is none. Until begin there may be no key.
 func openKeys(dir, alg string, delay time.Duration, now func() time.Time) (*keyring, error) {
 	k := &keyring{dir: dir, alg: alg, delay: delay, now: now, revoked: map[string]bool{}}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -70,11 +70,16 @@ func openKeys(dir, alg string, delay time.Duration, now func() time.Time) (*keyr
 	if info.Mode().Perm()&0o002 != 0 {
 		return nil, fmt.Errorf("%w: KeysDir: everybody may put keys into %s: chmod o-w it, and look for keys that are not yours", ErrConfig, dir)
 	}
+	return k, k.load()
+}
+
+// begin makes a first key if there is none of the algorithm.
+func (k *keyring) begin() error {
 	if err := k.load(); err != nil {
-		return nil, err
+		return err
 	}
-	if slices.Contains(k.algorithms(), alg) {
-		return k, nil
+	if slices.Contains(k.algorithms(), k.alg) {
+		return nil
 	}
 	of := firstKey
 	if usable := k.usable(); len(usable) > 0 {
@@ -82,8 +87,8 @@ func openKeys(dir, alg string, delay time.Duration, now func() time.Time) (*keyr
 	}
 	k.changing.Lock()
 	defer k.changing.Unlock()
-	_, err = k.succeed(of)
-	return k, err
+	_, err := k.succeed(of)
+	return err
 }
 
 const keySuffix = ".pem"

@@ -27,6 +27,8 @@ type ledger struct {
 	seen    *cache.Denylist
 	rewinds uint64 // of the feed, when seen was begun
 	begun   bool
+	whole   events.Position // up to where the stream holds what the file holds; zero: not known yet
+	since   time.Time
 }
 
 // ledgerInterval is how soon a loss is noticed once the stream was read: nodes that start meanwhile miss what was lost.
@@ -35,15 +37,27 @@ const ledgerInterval = 100 * time.Millisecond
 // seenDetails: only presence matters.
 const seenDetails = 1 << 20
 
+// checkLedger looks at the place of the file alone.
+func (i *Issuer) checkLedger() error {
+	path := i.cfg.Ledger
+	if path == "" {
+		return nil
+	}
+	if dir, err := os.Stat(filepath.Dir(path)); err != nil || !dir.IsDir() {
+		return fmt.Errorf("%w: Ledger: %q is not in a directory that exists", ErrConfig, path)
+	}
+	if file, err := os.Stat(path); err == nil && !file.Mode().IsRegular() {
+		return fmt.Errorf("%w: Ledger: %q is not a file", ErrConfig, path)
+	}
+	return nil
+}
+
 // openLedger puts into force what the file holds. A file that cannot be used is kept under another name; what it held can then not be
 // given back, which is logged and nothing else.
 func (i *Issuer) openLedger() error {
 	l := &i.ledger
 	if l.path = i.cfg.Ledger; l.path == "" {
 		return nil
-	}
-	if info, err := os.Stat(filepath.Dir(l.path)); err != nil || !info.IsDir() {
-		return fmt.Errorf("%w: Ledger: %q is not in a directory that exists", ErrConfig, l.path)
 	}
 	id := i.ledgerID()
 	contents, err := snapshot.Read(l.path, id, func(batch []snapshot.Statement) error {
@@ -139,7 +153,7 @@ func (l *ledger) begin(rewinds uint64, now func() time.Time) error {
 	if err != nil {
 		return err
 	}
-	l.seen, l.rewinds, l.begun = seen, rewinds, true
+	l.seen, l.rewinds, l.begun, l.whole = seen, rewinds, true, events.Position{}
 	return nil
 }
 
@@ -166,7 +180,11 @@ func (i *Issuer) giveBack(ctx context.Context) error {
 	if i.current() != nil {
 		return nil // not read yet
 	}
-	rewinds := i.feed.Status().Rewinds
+	st := i.feed.Status()
+	if st.Sequence == 0 {
+		return nil // what is current is of the stream before this one
+	}
+	rewinds := st.Rewinds
 	l.mu.Lock()
 	if !l.begun || l.rewinds != rewinds { // nothing was delivered: perhaps it is empty
 		if err := l.begin(rewinds, i.cfg.Now); err != nil {
@@ -185,8 +203,12 @@ func (i *Issuer) giveBack(ctx context.Context) error {
 	}
 	if len(lost) > 0 {
 		i.log.Warn("the stream has lost statements, giving them back", "statements", len(lost))
-		if _, err := i.publisher.PublishAll(ctx, lost, nil); err != nil {
+		result, err := i.publisher.PublishAll(ctx, lost, nil)
+		if err != nil {
 			return fmt.Errorf("give the stream back what it lost: %w", unavailable(err))
+		}
+		for _, ack := range result.Acks {
+			st.Sequence = max(st.Sequence, ack.Sequence)
 		}
 		i.counts.returned.Add(uint64(len(lost)))
 		i.log.Warn("the stream has its statements again", "statements", len(lost))
@@ -196,8 +218,24 @@ func (i *Issuer) giveBack(ctx context.Context) error {
 	if l.seen != seen {
 		return nil // it was begun anew meanwhile
 	}
-	l.seen = nil
+	l.seen, l.whole, l.since = nil, events.Position{Stream: st.Created, Sequence: st.Sequence}, i.cfg.Now()
 	return seen.Close()
+}
+
+// sayWhole answers nodes that start: they wait until the stream has back what it lost.
+func (i *Issuer) sayWhole() events.Whole {
+	st := i.feed.Status()
+	w := events.Whole{Node: i.cfg.Node}
+	l := &i.ledger
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.seen != nil || l.rewinds != st.Rewinds {
+		return w
+	}
+	// Up to what was seen since: a node that is not that far follows a copy which is older.
+	w.At, w.For = l.whole, max(i.cfg.Now().Sub(l.since), 0)
+	w.At.Sequence = max(w.At.Sequence, st.Sequence)
+	return w
 }
 
 // missing are the statements of the file that live and are not among those that were delivered.

@@ -2,6 +2,7 @@ package issuer_test
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -163,5 +164,54 @@ func TestNoLedgerNoReturn(t *testing.T) {
 	until(t, "the late replica has compared", func() bool { return issuer.Compared(late.Issuer) })
 	if got := r.statements(); len(got) != 1 {
 		t.Errorf("%d statements, want the new one only", len(got))
+	}
+}
+
+// TestWholeIsSaidOfAWholeStream: the stream is recreated again and again, and whenever a replica says that it is whole up to
+// somewhere, it holds everything up to there.
+func TestWholeIsSaidOfAWholeStream(t *testing.T) {
+	t.Parallel()
+	s := server(t)
+	r := start(t, s.URL(), func(c *issuer.Config) { c.Ledger = filepath.Join(t.TempDir(), "ledger") })
+	want := businessSystem(t, r, "a", 40)
+	for id, st := range businessSystem(t, r, "last", 1) {
+		want[id] = st
+		until(t, "the last statement is applied", func() bool { return issuer.Holds(r.Issuer, st) })
+	}
+	js, err := jetstream.New(r.cfg.Conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := 0
+	for range 5 {
+		wipe(t, r, true)
+		stream, err := js.Stream(t.Context(), events.StreamName)
+		if err != nil {
+			t.Fatal(err)
+		}
+		until(t, "it is said to be whole", func() bool {
+			answers, err := events.AskWhole(t.Context(), r.cfg.Conn, func(events.Whole) bool { return true })
+			if err != nil || len(answers) == 0 || !answers[0].At.Stream.Equal(stream.CachedInfo().Created) {
+				return false
+			}
+			said++
+			missing := maps.Clone(want)
+			for seq := uint64(1); seq <= answers[0].At.Sequence; seq++ {
+				m, err := stream.GetMsg(t.Context(), seq)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if st, err := events.Decode(m.Data); err == nil {
+					delete(missing, st.ID)
+				}
+			}
+			if len(missing) > 0 {
+				t.Fatalf("said to be whole up to %d, which lacks %d statements", answers[0].At.Sequence, len(missing))
+			}
+			return true
+		})
+	}
+	if said != 5 {
+		t.Errorf("said %d times, want 5", said)
 	}
 }

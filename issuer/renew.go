@@ -75,7 +75,7 @@ func (i *Issuer) renew(ctx context.Context, s *session, secret []byte, asked []s
 	if err != nil {
 		return nil, err
 	}
-	if err := i.haste.take(hasteTokens + s.Sub); err != nil {
+	if err := i.haste.token(s.Sub); err != nil {
 		return nil, err
 	}
 	h, next := s.heir(secret, issued, i.cfg.RefreshIdle)

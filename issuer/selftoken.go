@@ -17,6 +17,13 @@ type issued struct {
 	scope  []string
 }
 
+var (
+	errScopeForm = &fault{status: http.StatusBadRequest, code: "invalid_scope",
+		description: "scope must be scope values with one space between them (RFC 6749 section 3.3)"}
+	errNotListed = &fault{status: http.StatusBadRequest, code: "invalid_scope",
+		description: "none of these scopes is listed for this client: ask for listed ones or for none, which gives all of them, or have the scope added to the client in the registry"}
+)
+
 // clientToken is RFC 6749 §4.4: a client gets a token for itself. It costs no look at the records: a statement that covers
 // the client is in the denylist, and one that is not here yet will cover this token by its iat.
 func (i *Issuer) clientToken(ctx context.Context, client Client, want string) (issued, error) {
@@ -27,11 +34,11 @@ func (i *Issuer) clientToken(ctx context.Context, client Client, want string) (i
 	if want != "" {
 		asked := strings.Fields(want)
 		if slices.ContainsFunc(asked, func(x string) bool { return !scopeToken(x) }) {
-			return issued{}, errBadScope
+			return issued{}, errScopeForm
 		}
 		scope = slices.DeleteFunc(slices.Clone(client.Scopes), func(x string) bool { return !slices.Contains(asked, x) })
 		if len(scope) == 0 {
-			return issued{}, errBadScope
+			return issued{}, errNotListed
 		}
 	}
 	sub := clientSubject + client.ID

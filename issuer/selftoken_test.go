@@ -82,7 +82,11 @@ func TestClientCredentials(t *testing.T) {
 	if some.Scope != "write" || claimsOf(t, some.Access)["scope"] != "write" {
 		t.Errorf("some of the scopes: got %s", some.raw)
 	}
-	r.want("none of the scopes", r.as("job", "/token", "grant_type", credentials, "scope", "admin"), 400, "invalid_scope")
+	none := r.as("job", "/token", "grant_type", credentials, "scope", "admin")
+	r.want("none of the scopes", none, 400, "invalid_scope")
+	if said, _ := none.body["error_description"].(string); !strings.Contains(said, "ask for listed ones or for none") {
+		t.Errorf("none of the scopes: got %q, which does not say what to do", said)
+	}
 	r.want("no scope token", r.as("job", "/token", "grant_type", credentials, "scope", `read "x"`), 400, "invalid_scope")
 	bare := r.as("bare", "/token", "grant_type", credentials)
 	if _, there := claimsOf(t, bare.Access)["scope"]; bare.status != 200 || there {

@@ -23,6 +23,9 @@ type Stats struct {
 	// Passwords that were shown and right, also if the account is disabled; that were wrong; and that nobody looked at, because the
 	// account or the address had to wait.
 	PasswordsRight, PasswordsWrong, PasswordsThrottled uint64
+	// LoginsHasty and TokensHasty were refused because the user herself, or who has her password or a token of hers, was faster than
+	// OwnEvery: logins, and renewals by cookie with revocations of access tokens. Others' guesses are not among them.
+	LoginsHasty, TokensHasty uint64
 	// RevocationsThrottled were refused because an operator or a system revoked too fast.
 	RevocationsThrottled uint64
 	// OnceMinted are one-time tokens given out.
@@ -36,12 +39,13 @@ type counts struct {
 
 // password counts the outcome of showing one.
 func (c *counts) password(err error) {
+	hasty := (*hastyError)(nil)
 	switch {
 	case err == nil, errors.Is(err, ErrDisabled):
 		c.right.Add(1)
 	case errors.Is(err, ErrCredentials):
 		c.wrong.Add(1)
-	case errors.Is(err, ErrThrottled):
+	case errors.Is(err, ErrThrottled) && !errors.As(err, &hasty):
 		c.throttled.Add(1)
 	}
 }
@@ -52,6 +56,7 @@ func (i *Issuer) Stats() Stats {
 	s := Stats{
 		InvalidStatements: i.deny.Stats().Invalid, Returned: c.returned.Load(), Clients: len(i.clients.Load().byID),
 		PasswordsRight: c.right.Load(), PasswordsWrong: c.wrong.Load(), PasswordsThrottled: c.throttled.Load(),
+		LoginsHasty: i.haste.logins.Load(), TokensHasty: i.haste.tokens.Load(),
 		RevocationsThrottled: i.limit.refused.Load(), OnceMinted: c.minted.Load(),
 	}
 	if p := i.registrar.problem.Load(); p != nil {

@@ -108,3 +108,31 @@ func ExampleVerifier_Revoked() {
 	// <nil>
 	// verifier: invalid token: revoked by session, statement 1
 }
+
+// A link of a mail works once, at whichever node it arrives first. Where there is an http.Handler, HTTPConfig.OneTime does this.
+func ExampleVerifier_Redeem() {
+	script := new(verifiertest.Script)
+	defer script.Close()
+	issuer := verifiertest.New(script)
+	v := issuer.Verifier()
+	link := issuer.Mint(verifiertest.Once(), verifiertest.Subject("alice"), verifiertest.Scope("password:reset")) // Issuer.MintOnce, or POST /admin/one-time
+
+	_, err := v.Verify(context.Background(), link) // it opens nothing else
+	fmt.Println("as an access token:", err)
+
+	for range 2 {
+		token, err := v.Redeem(context.Background(), link)
+		switch {
+		case err == nil && token.HasScope("password:reset"):
+			fmt.Println("a new password for", token.Subject)
+		case errors.Is(err, verifier.ErrUsed):
+			fmt.Println("401:", err)
+		case errors.Is(err, verifier.ErrStale):
+			fmt.Println("503: NATS did not answer, try again")
+		}
+	}
+	// Output:
+	// as an access token: verifier: invalid token: a one-time token, or one where it belongs: it is good for one request, which only Redeem and HTTPConfig.OneTime accept
+	// a new password for alice
+	// 401: verifier: invalid token: a one-time token that was used
+}

@@ -56,6 +56,9 @@ func (v *Verifier) Run(ctx context.Context) error {
 	}
 	began, real := v.now(), time.Now()
 	work("look after itself", func(ctx context.Context) error { return v.attend(ctx, began, real) })
+	if v.whole != nil {
+		work("ask for a ledger", v.whole.await)
+	}
 	if v.keeper != nil {
 		work("keep the snapshot", v.keepSnapshot)
 	}

@@ -56,8 +56,14 @@ func (t *Token) Decode(dst any) error {
 }
 
 // Unenforceable returns the scopes of revocation that can never cover this token, because it lacks the claim.
-// It is empty for every token of the strict profile that carries sid.
+// It is empty for every token of the strict profile that carries sid, or that belongs to no session: one that a client got for
+// itself (sub names the client, RFC 9068 §2.2), or a one-time token.
 func (t *Token) Unenforceable() []events.Scope { return t.lacking().scopes() }
+
+// sessionless tokens have no sid because there is no session that could be ended.
+func (t *Token) sessionless() bool {
+	return t.Once || t.Client != "" && (t.Subject == t.Client || t.Subject == "client:"+t.Client)
+}
 
 func (t *Token) lacking() scopeSet {
 	var s scopeSet
@@ -68,6 +74,9 @@ func (t *Token) lacking() scopeSet {
 		if c.claim == "" {
 			s |= 1 << c.scope
 		}
+	}
+	if t.sessionless() {
+		s &^= 1 << events.Session
 	}
 	return s
 }

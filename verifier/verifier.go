@@ -24,7 +24,8 @@ type Verifier struct {
 	started             time.Time
 	nc                  *nats.Conn // nil with Config.Feed
 	feed                Feed
-	warm                *warm    // the same, if there is a snapshot
+	whole               *whole   // part of it with Config.NATS; nil: none
+	warm                *warm    // the same as feed, if there is a snapshot
 	keeper              *keeper  // nil: no snapshot
 	redeemer            Redeemer // nil: none
 	deny                *cache.Denylist
@@ -208,6 +209,13 @@ func (v *Verifier) openFeed(c Config) error {
 		return configError("NATS", "cannot be followed: %w", err)
 	}
 	v.feed = s
+	if c.LedgerWait >= 0 {
+		v.whole = &whole{Subscriber: s, log: v.log, most: or(c.LedgerWait, wholeFactor*v.rule.MaxStaleness), come: c.LedgerWait > 0,
+			ask: func(ctx context.Context, enough func(events.Whole) bool) ([]events.Whole, error) {
+				return events.AskWhole(ctx, c.NATS, enough)
+			}}
+		v.feed = v.whole
+	}
 	return nil
 }
 

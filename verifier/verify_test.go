@@ -143,6 +143,29 @@ func TestRevokedKeyIsRevokedWhole(t *testing.T) {
 	dated.accepts(t, "after the cutoff", mint(now, object{"iat": now.Unix() + 1}))
 }
 
+// TestTokensWithoutSessionLackNone: a program's own token and a one-time token have no sid because there is nothing to end.
+func TestTokensWithoutSessionLackNone(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	now := r.clock.Now()
+	for name, claims := range map[string]object{
+		"sub is the client": {"sid": nil, "sub": "c1"}, "ours": {"sid": nil, "sub": "client:c1"},
+	} {
+		if got := r.accepts(t, name, mint(now, claims)).Unenforceable(); len(got) != 0 {
+			t.Errorf("%s: got %v, want none", name, got)
+		}
+	}
+	if got := (&verifier.Token{ID: "j", Subject: "s", Client: "c1", KeyID: "k", Once: true}).Unenforceable(); len(got) != 0 {
+		t.Errorf("one-time: got %v, want none", got)
+	}
+	if got := r.Status().Issuers[0].Unenforceable; len(got) != 0 {
+		t.Errorf("status: got %v, want none", got)
+	}
+	if got := r.accepts(t, "a user's", mint(now, object{"sid": nil, "sub": "client:c2"})).Unenforceable(); len(got) != 1 || got[0] != events.Session {
+		t.Errorf("a user's: got %v, want session", got)
+	}
+}
+
 func TestRelaxedProfile(t *testing.T) {
 	t.Parallel()
 	dated := newRig(t, func(c *verifier.Config, _ *memFeed) { c.Issuers[0].Profile = verifier.Relaxed })

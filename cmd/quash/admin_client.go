@@ -139,18 +139,19 @@ func (a *adminClient) form(ctx context.Context, path string, form url.Values, cl
 }
 
 func (a *adminClient) readToken(path string) error {
+	const next = "put an operator's access token into it, or say as whom to ask with --admin or --as-client"
 	file, err := os.Open(path)
 	if err != nil {
-		return usagef("--token-file", "%v", err)
+		return usagef("--token-file", "%v: %s", err, next)
 	}
 	defer file.Close() //nolint:errcheck // only read
 	text, err := io.ReadAll(io.LimitReader(file, 64<<10))
 	if err != nil {
-		return usagef("--token-file", "%v", err)
+		return usagef("--token-file", "%v: %s", err, next)
 	}
 	a.token = strings.TrimSpace(string(text))
 	if a.token == "" || strings.ContainsAny(a.token, " \r\n\t") {
-		return usagef("--token-file", "%s does not hold one access token", path)
+		return usagef("--token-file", "%s does not hold one access token: %s", path, next)
 	}
 	return nil
 }

@@ -118,7 +118,7 @@ func TestDeploy_roles(t *testing.T) {
 	issuerURL := "http://" + issuerAddress
 	clients := newRegistry(t).add("app", map[string]any{"public": true}).add(demoClientID, map[string]any{"public": true})
 	issuerArgs := append([]string{"issuer", "--listen", issuerAddress, "--clients", clients.path, "--keys-dir", t.TempDir(), "--user", "ada:lovelace", "--node", "issuer",
-		"--records-nats-user", "records", "--records-nats-password", "p-records", "--records-nats-inbox", "_INBOX_records"}, as("issuer", url)...)
+		"--ledger", filepath.Join(t.TempDir(), "ledger"), "--records-nats-user", "records", "--records-nats-password", "p-records", "--records-nats-inbox", "_INBOX_records"}, as("issuer", url)...)
 	p := startQuash(t, issuerArgs...)
 	api := startQuash(t, append([]string{"api", "--listen", apiAddress, "--issuer", issuerURL, "--node", "api"}, as("verifier", url)...)...)
 	for _, u := range []string{issuerURL + "/readyz", "http://" + apiAddress + "/readyz"} {

@@ -20,7 +20,7 @@ func (c *healthCmd) Run(p *program) error {
 	defer cancel()
 	a, err := newClient("", 1).get(ctx, c.URL, "")
 	if err != nil {
-		return fmt.Errorf("not ready: %w", err)
+		return fmt.Errorf("not ready: %w: start it, or name the address where it listens: quash health http://HOST:PORT/readyz", err)
 	}
 	if a.status != http.StatusOK {
 		return fmt.Errorf("not ready: %s answered %d: %s", c.URL, a.status, plain(a.text()))

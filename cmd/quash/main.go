@@ -87,6 +87,9 @@ func execute(args []string, stdout, stderr io.Writer) int {
 		}
 		args = append([]string{"quash"}, rest...)
 	}
+	if args[1] == "--version" {
+		args = []string{"quash", "version"}
+	}
 	if err := checkText(args[1:], os.Environ()); err != nil {
 		return p.fail(err)
 	}
@@ -110,7 +113,7 @@ func execute(args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	}
 	if err != nil {
-		return p.fail(&usageError{problem: err.Error() + "; see quash " + commandName(args, parser.Model) + "--help"})
+		return p.fail(&usageError{problem: inWords(err) + "; see quash " + commandName(args, parser.Model) + "--help"})
 	}
 	for _, name := range unknownVariables(os.Environ(), parser.Model) {
 		fmt.Fprintf(stderr, "quash: warning: the environment variable %s belongs to no flag and is ignored\n", name)

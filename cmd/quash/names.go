@@ -30,6 +30,7 @@ var fieldNames = map[string]string{
 	"MaxTokenLife":              "--max-token-life",
 	"MaxEntries":                "--max-entries",
 	"Snapshot":                  "--snapshot",
+	"LedgerWait":                "--ledger-wait",
 	"Leeway":                    "--leeway",
 	"StayReady":                 "stay-ready",
 	"verifier.AllowHTTP":        "--insecure-http-jwks",
@@ -75,6 +76,23 @@ var fieldNames = map[string]string{
 	"issuer.Issuer":    "--issuer",
 	"issuer.Audience":  "--audience",
 	"issuer.Node":      "--node",
+}
+
+// duration is what the parser says of a wrong one.
+var duration = regexp.MustCompile(`expected duration but got ("[^"]*"): time: (missing unit)?.*$`)
+
+// inWords is the parser's error, with what to write in place of a wrong duration.
+func inWords(err error) string {
+	text := err.Error()
+	m := duration.FindStringSubmatch(text)
+	switch {
+	case m == nil:
+		return text
+	case m[2] != "":
+		number := strings.Trim(m[1], `"`)
+		return duration.ReplaceAllLiteralString(text, m[1]+" has no unit: "+number+"s is seconds, "+number+"m minutes, "+number+"h hours")
+	}
+	return duration.ReplaceAllLiteralString(text, m[1]+" is not a duration like 500ms, 5s, 10m or 24h")
 }
 
 // upNames are the flags of quash up where they have other names.

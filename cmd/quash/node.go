@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/quash-auth/quash/events"
 	"github.com/quash-auth/quash/verifier"
 	"github.com/quash-auth/quash/verifier/renew"
 )
@@ -119,7 +120,8 @@ func (n *apiNode) warnUnenforceable(ctx context.Context) {
 			for _, scope := range i.Unenforceable {
 				if key := scope.String() + " " + i.Issuer; !said[key] {
 					said[key] = true
-					n.log.Warn("tokens are accepted that can not be revoked by this scope, because they lack its claim", "scope", scope.String(), "issuer", i.Issuer)
+					n.log.Warn("tokens are accepted that can not be revoked by this scope, because they lack its claim: revoke by another one, or have the issuer add the claim",
+						"scope", scope.String(), "claim", scopeClaims[scope], "issuer", i.Issuer)
 				}
 			}
 		}
@@ -130,6 +132,9 @@ func (n *apiNode) warnUnenforceable(ctx context.Context) {
 		}
 	}
 }
+
+// scopeClaims is where tokens carry what a revocation of the scope names.
+var scopeClaims = map[events.Scope]string{events.Token: "jti", events.Session: "sid", events.Subject: "sub", events.Client: "client_id", events.Key: "kid"}
 
 // close is for after Run has returned, or if it never ran. It may be called again.
 func (n *apiNode) close() {

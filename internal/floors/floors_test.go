@@ -32,6 +32,8 @@ var house = map[string]room{
 
 	"internal/snapshot": {floor: 0, why: "a file format; small, no policy, nothing to trust but the standard library"},
 
+	"internal/buskeys": {floor: 0, outside: []string{nkeys}, why: "certificates and nkeys of a bus; used by the command, by tests and by the faults, not by libraries"},
+
 	"internal/jws": {floor: 1, ours: []string{"internal/strictjson"}, outside: []string{goJWT, goJOSE},
 		why: "reads what strangers sign; knows no claims, so that it can be held against other people's test vectors"},
 
@@ -58,12 +60,16 @@ var house = map[string]room{
 	"verifier/renew": {floor: 3, ours: []string{"verifier", "internal/strictjson"},
 		why: "apart from verifier, because it sends tokens to the issuer and hands out new ones; only who asks for that builds it"},
 
-	"cmd/quash": {floor: 4, ours: []string{"events", "cache", "verifier", "issuer", "verifier/grpcauth", "verifier/refresh", "verifier/renew"},
+	"cmd/quash": {floor: 4, ours: []string{"events", "cache", "verifier", "issuer", "verifier/grpcauth", "verifier/refresh", "verifier/renew", "internal/buskeys"},
 		outside: []string{natsGo, natsServer, kong, oklogRun, prometheus, nkeys, xSync, xTerm},
 		why:     "parses and wires; the only place for a command line, an embedded server and metrics"},
 
-	"internal/faults": {floor: 4, ours: []string{"events", "verifier"}, outside: []string{natsGo},
+	"internal/faults": {floor: 4, ours: []string{"events", "verifier", "internal/buskeys"}, outside: []string{natsGo},
 		why: "a program that breaks real processes and checks what is promised; nobody imports it"},
+
+	"internal/scale": {floor: 4, ours: []string{"events", "verifier", "cache", "internal/scale/sim"}, outside: []string{natsGo, natsServer, goJWT},
+		why: "a program that measures many of everything; nobody imports it"},
+	"internal/scale/sim": {floor: 0, why: "virtual time and arithmetic; it must not be able to measure anything"},
 
 	"internal/natstest":       {floor: testsOnly, outside: []string{natsGo, natsServer}, why: "real servers for tests"},
 	"internal/natstest/natsd": {floor: testsOnly, outside: []string{natsServer}, why: "a server process to kill and freeze"},

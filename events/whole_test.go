@@ -1,0 +1,116 @@
+package events_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/quash-auth/quash/events"
+	"github.com/quash-auth/quash/internal/natstest"
+)
+
+// keeps answers whether the stream is whole until the test ends.
+func keeps(t *testing.T, nc *nats.Conn, say events.Whole) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- events.AnswerWhole(ctx, nc, func() events.Whole { return say }) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func never(events.Whole) bool { return false }
+
+func TestAskWhole(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	nc := s.Connect(t)
+	if _, err := events.AskWhole(t.Context(), nc, never); !errors.Is(err, events.ErrNoLedger) {
+		t.Fatalf("nobody listens: got %v, want ErrNoLedger", err)
+	}
+	mute := s.Connect(t)
+	if _, err := mute.SubscribeSync(events.SubjectWhole); err != nil {
+		t.Fatal(err)
+	}
+	if err := mute.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := events.AskWhole(t.Context(), nc, never); err != nil || len(got) != 0 {
+		t.Fatalf("somebody listens and says nothing: got %v, %v", got, err)
+	}
+	liar := s.Connect(t)
+	if _, err := liar.Subscribe(events.SubjectWhole, func(m *nats.Msg) {
+		for _, text := range []string{"", "[]", `{"node":7}`, `{"node":"x","stream":"yesterday"}`, `{"sequence":1}`, `{"node":"x","for_ms":-1}`, strings.Repeat(" ", 2000)} {
+			_ = m.Respond([]byte(text))
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	created := time.Now().UTC()
+	one := events.Whole{Node: "one", At: events.Position{Stream: created, Sequence: 7}, For: time.Hour}
+	two := events.Whole{Node: "two"}
+	keeps(t, s.Connect(t), one)
+	keeps(t, s.Connect(t), two)
+	waitFor(t, "both answers and no other", func() bool {
+		got, err := events.AskWhole(t.Context(), nc, never)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range got {
+			if w != one && w != two {
+				t.Fatalf("got %+v", w)
+			}
+		}
+		return len(got) == 2
+	})
+	waitFor(t, "an answer that is enough ends the question", func() bool {
+		got, err := events.AskWhole(t.Context(), nc, func(w events.Whole) bool { return w == one })
+		return err == nil && len(got) > 0 && got[len(got)-1] == one && slices.Index(got, one) == len(got)-1
+	})
+}
+
+// Only who keeps a ledger hears the question, so nobody else can answer it.
+func TestAskWholeByRole(t *testing.T) {
+	t.Parallel()
+	s := startWithRoles(t)
+	verifier := as(t, s, "verifier")
+	if permitted(t, verifier, func() error { _, err := verifier.SubscribeSync(events.SubjectWhole); return err }) {
+		t.Error("a verifier can hear the question")
+	}
+	if _, err := events.AskWhole(t.Context(), verifier, never); !errors.Is(err, events.ErrNoLedger) || strings.Contains(err.Error(), "allow") {
+		t.Errorf("a verifier asks: got %v, want ErrNoLedger", err)
+	}
+	// As under a configuration of before there was the question.
+	if _, err := events.AskWhole(t.Context(), as(t, s, "publisher"), never); !errors.Is(err, events.ErrNoLedger) || !strings.Contains(err.Error(), "allow it to publish to "+events.SubjectWhole) {
+		t.Errorf("a role that may not ask: got %v", err)
+	}
+}
+
+// FuzzWhole: what is accepted has a name and survives a round trip.
+func FuzzWhole(f *testing.F) {
+	f.Add([]byte(`{"node":"a","stream":"2026-11-21T17:00:00.123456789Z","sequence":9,"for_ms":12}`))
+	f.Add([]byte(`{"node":"a","for_ms":99999999999999}`))
+	f.Add([]byte(`{"node":"","node":"b"}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		w, err := events.DecodeWhole(data)
+		if err != nil {
+			return
+		}
+		if w.Node == "" || w.For < 0 {
+			t.Fatalf("accepted %+v", w)
+		}
+		again, err := events.DecodeWhole(events.EncodeWhole(w))
+		if err != nil || again.At.Sequence != w.At.Sequence || !again.At.Stream.Equal(w.At.Stream) {
+			t.Fatalf("round trip: got %+v, %v, want %+v", again, err, w)
+		}
+	})
+}

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// dropResult is what it costs when all nodes lose their connections at once.
+type dropResult struct {
+	Dropped            int
+	Fresh              quantiles     // from the first drop until a node's view is newer than the last one
+	ServerCPU, NodeCPU time.Duration // over that time, without what an idle fleet uses
+	InBytes, OutBytes  int64         // of all servers
+	Quiet, During      quantiles     // publish → applied at those that were not dropped
+	OldQuiet, OldThen  quantiles     // the oldest view among them
+	Missed             quantiles     // publish → applied at the dropped, during
+}
+
+const (
+	probeEvery = 20 * time.Millisecond
+	probeMost  = 3000
+)
+
+// probing publishes at a pace until it is told to stop, and returns how many.
+func (f *fleet) probing(ctx context.Context, name string) (stop func() (int, error)) {
+	over := make(chan struct{})
+	n, err := 0, error(nil)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(probeEvery)
+		defer tick.Stop()
+		for n < probeMost && err == nil {
+			select {
+			case <-over:
+				return
+			case <-tick.C:
+			}
+			if _, err = f.pub.Publish(ctx, revocation(name, n)); err == nil {
+				n++
+			}
+		}
+	})
+	return func() (int, error) {
+		close(over)
+		wg.Wait()
+		return n, err
+	}
+}
+
+// observe publishes at a pace while something goes on, and returns how the others and
+// the nodes fared.
+func (f *fleet) observe(ctx context.Context, name string, what func() error) (others, nodes, oldest quantiles, err error) {
+	if err := f.arm(name, probeMost); err != nil {
+		return others, nodes, oldest, err
+	}
+	if err := f.others.call("watch", struct{}{}, nil); err != nil {
+		return others, nodes, oldest, err
+	}
+	stop := f.probing(ctx, name)
+	happened := what()
+	n, err := stop()
+	if happened != nil {
+		return others, nodes, oldest, happened
+	}
+	if err != nil {
+		return others, nodes, oldest, err
+	}
+	if err := f.others.call("watched", struct{}{}, &oldest); err != nil {
+		return others, nodes, oldest, err
+	}
+	r, err := f.collect(name, n, f.patience)
+	if err != nil {
+		return others, nodes, oldest, err
+	}
+	var o record
+	err = f.others.call("collect", phase{Phase: name, Messages: n, Patience: f.patience}, &o)
+	f.result.Lost += o.lost()
+	return o.each(), r.each(), oldest, err
+}
+
+// dropAll breaks the connections of all nodes, not of the others.
+func (f *fleet) dropAll(ctx context.Context) error {
+	d := &f.result.Drop
+	var err error
+	if d.Quiet, _, d.OldQuiet, err = f.observe(ctx, "quiet", func() error { time.Sleep(2 * idleFor); return nil }); err != nil {
+		return err
+	}
+	d.During, d.Missed, d.OldThen, err = f.observe(ctx, "during", func() error {
+		time.Sleep(probeEvery)
+		return f.drop(d)
+	})
+	return err
+}
+
+// drop returns when every node is fresh again.
+func (f *fleet) drop(d *dropResult) error {
+	m, err := f.meter()
+	if err != nil {
+		return err
+	}
+	before, err := f.traffic()
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	counts, err := all[int](f.all(), "drop", "fleet-")
+	if err != nil {
+		return err
+	}
+	for _, n := range counts {
+		d.Dropped += n
+	}
+	since := time.Now()
+	took, err := all[[]time.Duration](f.nodes, "fresh", since)
+	if err != nil {
+		return err
+	}
+	server, nodes, wall, err := m.end()
+	if err != nil {
+		return err
+	}
+	after, err := f.traffic()
+	var each []time.Duration
+	for _, t := range took {
+		for _, one := range t {
+			each = append(each, one+since.Sub(began))
+		}
+	}
+	d.Fresh = quantilesOf(each)
+	d.ServerCPU = server - time.Duration(f.result.ServerIdle*float64(wall))
+	d.NodeCPU = nodes - time.Duration(f.result.NodeIdle*float64(wall))
+	d.InBytes, d.OutBytes = after.InBytes-before.InBytes, after.OutBytes-before.OutBytes
+	return err
+}
+
+// killServer kills the only server with SIGKILL, starts it again, and waits until
+// every node is fresh. It is the last that is done to a fleet.
+func (f *fleet) killServer(context.Context) error {
+	if f.Topology != topoOne {
+		return nil
+	}
+	began := time.Now()
+	if err := f.restart(); err != nil {
+		return err
+	}
+	took, err := all[[]time.Duration](f.nodes, "fresh", began)
+	var each []time.Duration
+	for _, t := range took {
+		each = append(each, t...)
+	}
+	f.result.Killed = quantilesOf(each)
+	return err
+}
+
+// traffic of all servers together.
+func (f *fleet) traffic() (sum traffic, err error) {
+	ts, err := all[traffic](f.all(), "traffic", struct{}{})
+	for _, t := range ts {
+		sum.InBytes += t.InBytes
+		sum.OutBytes += t.OutBytes
+		sum.InMsgs += t.InMsgs
+		sum.OutMsgs += t.OutMsgs
+		sum.SlowConsumers += t.SlowConsumers
+	}
+	return sum, err
+}

@@ -1,0 +1,143 @@
+package verifier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/quash-auth/quash/events"
+)
+
+// whole is a feed that is not synced before those who keep a ledger of living statements say that the stream holds them all: a stream
+// that was wiped or created again gets back what it lost a moment later, and a node that starts in that moment would know nothing of it.
+type whole struct {
+	*events.Subscriber
+	log  *slog.Logger
+	ask  func(context.Context, func(events.Whole) bool) ([]events.Whole, error)
+	most time.Duration // how long the first sync waits
+	come bool          // also for somebody to listen
+
+	open    atomic.Bool
+	waiting atomic.Pointer[string] // for what; nil: for nothing
+}
+
+const (
+	wholeFactor  = 4                      // of MaxStaleness, by default
+	wholeAgain   = 100 * time.Millisecond // between two questions
+	wholeSettled = 10 * time.Second
+)
+
+// Freshness is the feed's own once the stream is whole.
+func (w *whole) Freshness(now time.Time) events.Freshness {
+	if !w.open.Load() {
+		return events.Freshness{}
+	}
+	return w.Subscriber.Freshness(now)
+}
+
+// Status says what is waited for.
+func (w *whole) Status() events.Status {
+	st := w.Subscriber.Status()
+	if !w.open.Load() {
+		st.Synced, st.AsOf = false, time.Time{}
+		if why := w.waiting.Load(); why != nil && st.LastError == "" {
+			st.LastError = *why
+		}
+	}
+	return st
+}
+
+// await opens the feed once it is synced and the stream is whole, or after the longest wait.
+func (w *whole) await(ctx context.Context) error {
+	for !w.Subscriber.Freshness(time.Now()).Synced {
+		_ = w.WaitApplied(ctx, events.Position{Sequence: 1}) // what cannot be read is applied as far as can be
+		if !pause(ctx, time.Millisecond) {
+			return nil
+		}
+	}
+	began := time.Now()
+	mctx, cancel := context.WithTimeout(ctx, w.most)
+	defer cancel()
+	for said := false; ; said = true {
+		why := w.missing(mctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case why == "" && said:
+			w.log.Info("verifier: the stream of revocations is whole", "after", time.Since(began))
+		case why == "":
+		case !pause(mctx, wholeAgain):
+			w.log.Error("verifier: not waiting any longer, serving what the stream holds: tokens whose revocation it has lost are accepted", "waited", w.most, "for", why)
+			why = ""
+		}
+		if why == "" {
+			w.open.Store(true)
+			<-ctx.Done()
+			return nil
+		}
+		if !said {
+			w.log.Warn("verifier: the stream of revocations may have lost statements that an issuer gives back: waiting", "for", why, "at_most", w.most)
+		}
+		text := fmt.Sprintf("%s; ready without it at %s", why, began.Add(w.most).UTC().Format(time.RFC3339))
+		w.waiting.Store(&text)
+	}
+}
+
+// missing is why the stream may not be whole, or empty.
+func (w *whole) missing(ctx context.Context) string {
+	answers, err := w.ask(ctx, w.settled)
+	switch {
+	case errors.Is(err, events.ErrNoLedger) && !w.come:
+		if err.Error() != events.ErrNoLedger.Error() {
+			w.log.Warn("verifier: cannot ask whether the stream of revocations is whole", "err", err)
+		}
+		return ""
+	case err != nil:
+		return err.Error()
+	case len(answers) == 0:
+		return "an answer whether the stream holds everything that an issuer's ledger holds"
+	case slices.ContainsFunc(answers, w.settled):
+		return ""
+	}
+	for _, a := range answers {
+		switch {
+		case a.At.Stream.IsZero():
+			return fmt.Sprintf("issuer %q compares the stream with its ledger", a.Node)
+		case !a.At.Stream.Equal(w.Subscriber.Status().Created):
+			return fmt.Sprintf("issuer %q has not seen this stream yet", a.Node)
+		case !w.reaches(ctx, a.At):
+			return fmt.Sprintf("sequence %d, up to which issuer %q has the stream", a.At.Sequence, a.Node)
+		}
+	}
+	return ""
+}
+
+// settled: whoever has said so for that long is not the first of several to find out.
+func (w *whole) settled(a events.Whole) bool {
+	st := w.Subscriber.Status()
+	return a.For > wholeSettled && !a.At.Stream.IsZero() && a.At.Stream.Equal(st.Created) && a.At.Sequence <= st.Sequence
+}
+
+// reaches waits, not for long, until everything up to where the stream is whole has been applied here.
+func (w *whole) reaches(ctx context.Context, at events.Position) bool {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	err := w.WaitApplied(ctx, at)
+	return err == nil || errors.Is(err, events.ErrUndecodable)
+}
+
+// pause reports whether ctx goes on.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}

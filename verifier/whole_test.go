@@ -1,0 +1,175 @@
+package verifier_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/quash-auth/quash/events"
+	"github.com/quash-auth/quash/internal/natstest"
+	"github.com/quash-auth/quash/verifier"
+)
+
+// ledgerKeeper says what it is told to.
+type ledgerKeeper struct {
+	says  atomic.Pointer[events.Whole]
+	asked atomic.Int64
+}
+
+func keeper(t *testing.T, nc *nats.Conn) *ledgerKeeper {
+	t.Helper()
+	k := &ledgerKeeper{}
+	k.says.Store(&events.Whole{Node: "issuer-1"})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() {
+		done <- events.AnswerWhole(ctx, nc, func() events.Whole { k.asked.Add(1); return *k.says.Load() })
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	eventually(t, "the keeper listens", func() bool {
+		answers, err := events.AskWhole(t.Context(), nc, func(events.Whole) bool { return true })
+		return err == nil && len(answers) == 1
+	})
+	return k
+}
+
+func born(t *testing.T, js jetstream.JetStream) time.Time {
+	t.Helper()
+	s, err := js.Stream(t.Context(), events.StreamName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.CachedInfo().Created
+}
+
+// logText is what a node has said.
+type logText struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logText) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *logText) says(what string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.text.String(), what)
+}
+
+func (l *logText) into(c *verifier.Config) { c.Logger = slog.New(slog.NewTextHandler(l, nil)) }
+
+// TestFirstSyncWaitsForTheLedger: a node that starts after its stream has lost statements is not ready before it has them again.
+func TestFirstSyncWaitsForTheLedger(t *testing.T) {
+	t.Parallel()
+	server := natstest.Start(t)
+	nc := server.Connect(t)
+	js := ensure(t, nc, events.Layout{})
+	p := publisher(t, nc)
+	k := keeper(t, server.Connect(t))
+	log := &logText{}
+	v, _ := node(t, server.URL(), func(c *verifier.Config) { log.into(c); c.LedgerWait = time.Minute })
+	token := mint(time.Now(), object{"sid": "lost"})
+	waits := func(what string) {
+		t.Helper()
+		eventually(t, "the node says that it waits: "+what, func() bool {
+			if err := verifyErr(v, token); !errors.Is(err, verifier.ErrStale) {
+				t.Fatalf("%s: the token: got %v, want ErrStale", what, err)
+			}
+			err := v.Ready()
+			return errors.Is(err, verifier.ErrStale) && strings.Contains(err.Error(), what) && strings.Contains(err.Error(), "ready without it at")
+		})
+		// It knows more than it says: the feed itself is synced.
+		if st := v.Status(); st.Synced || !st.AsOf.IsZero() || st.Feed.Synced {
+			t.Fatalf("%s: synced %v, as of %v", what, st.Synced, st.AsOf)
+		}
+	}
+	waits(`issuer "issuer-1" compares the stream with its ledger`)
+	k.says.Store(&events.Whole{Node: "issuer-1", At: events.Position{Stream: born(t, js).Add(-time.Hour), Sequence: 1}, For: time.Hour})
+	waits(`issuer "issuer-1" has not seen this stream yet`)
+	// Further than the stream is: this one is an older copy.
+	k.says.Store(&events.Whole{Node: "issuer-1", At: events.Position{Stream: born(t, js), Sequence: 1 << 40}, For: time.Hour})
+	waits(`up to which issuer "issuer-1" has the stream`)
+	ack, err := p.Publish(t.Context(), events.Revocation{Issuer: issA, Scope: events.Session, Key: "lost"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.says.Store(&events.Whole{Node: "issuer-1", At: events.Position{Stream: born(t, js), Sequence: ack.Sequence}})
+	eventually(t, "ready", func() bool { return v.Ready() == nil })
+	if err := verifyErr(v, token); !errors.Is(err, verifier.ErrRevoked) {
+		t.Errorf("what was given back: got %v, want ErrRevoked", err)
+	}
+	if !log.says("may have lost statements") || !log.says("is whole") || log.says("not waiting any longer") {
+		t.Errorf("the log:\n%s", log.text.String())
+	}
+	// Once open it stays open, whatever is said.
+	k.says.Store(&events.Whole{Node: "issuer-1"})
+	asked := k.asked.Load()
+	if _, err := events.RevokeAndWait(t.Context(), nc, p, events.Revocation{Issuer: issA, Scope: events.Session, Key: "more"}, 10*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Ready(); err != nil || k.asked.Load() != asked {
+		t.Errorf("afterwards: %v, asked %d times more", err, k.asked.Load()-asked)
+	}
+}
+
+// TestFirstSyncDoesNotWaitForEver: for one that never gives back, one that never answers, and for nobody at all.
+func TestFirstSyncDoesNotWaitForEver(t *testing.T) {
+	t.Parallel()
+	server := natstest.Start(t)
+	nc := server.Connect(t)
+	ensure(t, nc, events.Layout{})
+	alone := &logText{}
+	v, _ := node(t, server.URL(), func(c *verifier.Config) { alone.into(c); c.MaxStaleness = time.Hour })
+	eventually(t, "a node where nobody keeps a ledger is ready", func() bool { return v.Ready() == nil })
+	if alone.says("may have lost") {
+		t.Error("a node where nobody keeps a ledger waited")
+	}
+	patient := &logText{}
+	node(t, server.URL(), func(c *verifier.Config) { patient.into(c); c.LedgerWait = time.Hour })
+	eventually(t, "a node that is told to waits for one to come", func() bool { return patient.says("nobody keeps a ledger") })
+
+	mute, err := nc.SubscribeSync(events.SubjectWhole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	late := &logText{}
+	v, _ = node(t, server.URL(), func(c *verifier.Config) { late.into(c); c.LedgerWait = 1200 * time.Millisecond })
+	eventually(t, "not ready for ever for one who never answers", func() bool { return v.Ready() == nil })
+	if !late.says("not waiting any longer") {
+		t.Errorf("the log:\n%s", late.text.String())
+	}
+	if err := mute.Unsubscribe(); err != nil {
+		t.Fatal(err)
+	}
+	k := keeper(t, server.Connect(t))
+	never := &logText{}
+	v, _ = node(t, server.URL(), func(c *verifier.Config) { never.into(c); c.LedgerWait = 500 * time.Millisecond })
+	eventually(t, "not ready for ever for one who never gives back", func() bool { return v.Ready() == nil })
+	if !never.says("not waiting any longer") || !never.says("are accepted") {
+		t.Errorf("the log:\n%s", never.text.String())
+	}
+	asked := k.asked.Load()
+	v, _ = node(t, server.URL(), func(c *verifier.Config) { c.LedgerWait = -1 })
+	eventually(t, "ready without a question", func() bool { return v.Ready() == nil })
+	if k.asked.Load() != asked {
+		t.Error("a node that was told not to ask has asked")
+	}
+}
