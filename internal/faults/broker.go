@@ -21,6 +21,7 @@ type server struct {
 	address string
 	routes  []*link // from it to the others
 	dir     string
+	disk    string  // holds how slow its disk is; not there: as the machine's
 	clients []*link // of everybody, to it
 }
 
@@ -40,7 +41,7 @@ func (w *world) startServers(n int) error {
 	}
 	for i := range n {
 		s := &server{address: clients[i], dir: filepath.Join(w.dir, fmt.Sprintf("nats-%d", i))}
-		args := []string{w.bin.natsd, "-dir", s.dir, "-port", port(clients[i])}
+		args := []string{w.first().natsd, "-dir", s.dir, "-port", port(clients[i])}
 		if n > 1 {
 			var to []string
 			for j := range n {
@@ -58,7 +59,8 @@ func (w *world) startServers(n int) error {
 			}
 			args = append(args, "-name", fmt.Sprintf("nats-%d", i), "-cluster-port", port(routes[i]), "-routes", strings.Join(to, ","))
 		}
-		s.process = &process{name: fmt.Sprintf("nats-%d", i), args: args}
+		s.disk = filepath.Join(w.dir, fmt.Sprintf("disk-%d", i))
+		s.process = &process{name: fmt.Sprintf("nats-%d", i), args: args, env: []string{"QUASH_FAULTS_DISK=" + s.disk}}
 		w.servers = append(w.servers, s)
 		if err := os.MkdirAll(s.dir, 0o700); err != nil {
 			return err

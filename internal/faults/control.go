@@ -18,6 +18,15 @@ type vitals struct {
 	Files      int
 }
 
+// held is what this process holds.
+func held() vitals {
+	now := vitals{Goroutines: runtime.NumGoroutine()}
+	if files, err := os.ReadDir("/proc/self/fd"); err == nil {
+		now.Files = len(files)
+	}
+	return now
+}
+
 // controls is the node's side of the control socket.
 func controls(wall *clock) http.Handler {
 	mux := http.NewServeMux()
@@ -31,11 +40,7 @@ func controls(wall *clock) http.Handler {
 		wall.set(off, rate)
 	})
 	mux.HandleFunc("GET /vitals", func(w http.ResponseWriter, _ *http.Request) {
-		now := vitals{Goroutines: runtime.NumGoroutine()}
-		if files, err := os.ReadDir("/proc/self/fd"); err == nil {
-			now.Files = len(files)
-		}
-		_ = json.NewEncoder(w).Encode(now) // the driver has gone: nobody is left to tell
+		_ = json.NewEncoder(w).Encode(held()) // the driver has gone: nobody is left to tell
 	})
 	return mux
 }

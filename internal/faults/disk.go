@@ -81,7 +81,24 @@ func (w *world) lead(ctx context.Context, s *server, want bool) error {
 	})
 }
 
+// slow makes every write and every sync of some servers take so much longer.
+func slow(who which, by time.Duration) func(context.Context, *world) (end, error) {
+	return func(ctx context.Context, w *world) (end, error) {
+		if w.bin.slow == "" {
+			return nil, errors.New("there are no servers with a slow disk: the standard library could not be changed for them")
+		}
+		return onServers(who, func(_ *world, s *server) error {
+			temporary := s.disk + ".new"
+			return errors.Join(os.WriteFile(temporary, []byte(by.String()), 0o600), os.Rename(temporary, s.disk))
+		}, func(_ *world, s *server) error { return os.Remove(s.disk) })(ctx, w)
+	}
+}
+
 var diskFaults = []fault{
+	{name: "disk of a follower slow, 100 ms", needs: slowServers, hold: 10 * time.Second, begin: slow(following, 100*time.Millisecond)},
+	{name: "disk of the leader slow, 30 ms", needs: slowServers, hold: 10 * time.Second, begin: slow(leading, 30*time.Millisecond)},
+	{name: "disk of the leader slow, 1 s", needs: slowServers, hold: 15 * time.Second, begin: slow(leading, time.Second)},
+	{name: "disks of all servers slow, 300 ms", needs: slowServers, hold: 15 * time.Second, begin: slow(every, 300*time.Millisecond)},
 	{name: "disk of a follower full", hold: 8 * time.Second, begin: fill(false)},
 	{name: "disk of the leader full", hold: 8 * time.Second, begin: fill(true)},
 }

@@ -10,9 +10,10 @@ import (
 
 // platform is where and with what a run was made.
 type platform struct {
-	nats string // version of the servers
-	disk bool   // a disk could be filled
-	took time.Duration
+	nats   string // version of the servers
+	disk   bool   // a disk could be filled
+	before string // what the world began with
+	took   time.Duration
 }
 
 func (p platform) String() string {
@@ -44,19 +45,20 @@ func (r *result) document() string {
 
 Real processes on one machine: three nats-servers (a cluster, every acknowledged
 message synced), two issuers with a ledger each, eight API nodes with a bound of %v
-(four deny when stale, four allow; four keep a snapshot), two publishers, one person who
-logs in and out, and six probes at every node the whole time: tokens that were never
+(four deny when stale, four allow; four keep a snapshot), two publishers that revoke by
+token, session, subject, client, key and issuer, one person who logs in and out, and six probes at every node the whole time: tokens that were never
 revoked, new ones, revoked ones, those revoked a moment ago, expired and forged ones,
 and those of a login. Between each process and each server, and between the servers, runs
-a proxy that breaks, swallows or delays. At the end every node was shown
+a proxy that breaks, swallows or delays. %s At the end every node was shown
 all %d tokens whose revocation was ever acknowledged.
 
-`, bound, r.rechecks)
+`, bound, r.platform.before, r.rechecks)
 	for i, text := range promises {
 		fmt.Fprintf(&b, "- **%v** %s\n", i1+invariant(i), text)
 	}
 	b.WriteString("\nHealed: seconds from the end of the fault; for nodes until the last one is ready with a view of after the fault,\n" +
-		"for publishers until a revocation is acknowledged, for issuers until both are ready. A time in brackets is how long the\nfault lasted.\n\n")
+		"for publishers until a revocation is acknowledged, for issuers until both are ready. A time in brackets is how long the\nfault lasted. Machine stalled: how long a process that wants to run every 5 ms and does nothing else was kept from it by more than\n" +
+		"50 ms, in all and at once, from the beginning of the fault until all was checked; healing is given so much longer.\n\n")
 	b.WriteString(r.table())
 	if !r.platform.disk {
 		b.WriteString("\nNo disk could be filled: mounting a small one was not allowed.\n")

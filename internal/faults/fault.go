@@ -12,8 +12,17 @@ type fault struct {
 	name  string
 	short bool          // part of the short form
 	hold  time.Duration // how long it lasts
+	needs need          // what must have been built for it
 	begin func(context.Context, *world) (end, error)
 }
+
+// need is what only some faults need.
+type need uint8
+
+const (
+	oldVersions need = 1 << iota // a world that begins with older programs
+	slowServers                  // servers whose disk can be slow
+)
 
 // end makes a fault stop. What follows is for the programme to heal by itself.
 type end func(context.Context) error
@@ -23,7 +32,7 @@ func none(context.Context) error { return nil }
 
 // pair is two faults at the same time.
 func pair(a, b fault) fault {
-	return fault{name: a.name + " + " + b.name, hold: max(a.hold, b.hold), begin: func(ctx context.Context, w *world) (end, error) {
+	return fault{name: a.name + " + " + b.name, hold: max(a.hold, b.hold), needs: a.needs | b.needs, begin: func(ctx context.Context, w *world) (end, error) {
 		endA, err := a.begin(ctx, w)
 		if err != nil {
 			return nil, err
@@ -42,7 +51,8 @@ type episode struct {
 	healing
 	verdicts
 	acked, lost int
-	err         error // the fault itself could not be made
+	stalled     [2]time.Duration // what the machine took from everybody: altogether, and at the longest at once
+	err         error            // the fault itself could not be made
 }
 
 // run makes one fault happen in a world that is well, and waits until it is well
@@ -51,6 +61,7 @@ func (w *world) run(ctx context.Context, f fault) episode {
 	e := episode{fault: f}
 	acked, _, lost := w.ledger.count()
 	w.said("%s", f.name)
+	began := time.Now()
 	stop, err := f.begin(ctx, w)
 	if err != nil {
 		e.err = fmt.Errorf("%s: %w", f.name, err)
@@ -68,7 +79,8 @@ func (w *world) run(ctx context.Context, f fault) episode {
 	e.verdicts = w.judge.harvest()
 	ackedNow, _, lostNow := w.ledger.count()
 	e.acked, e.lost = ackedNow-acked, lostNow-lost
-	w.said("  nodes %v, publishers %v, issuers %v; %d acknowledged, %d not; %d accepted, %d refused, %d unjudged, %d unanswered; oldest view accepted with %v", round(e.nodes), round(e.publish), round(e.issuers), e.acked, e.lost,
+	e.stalled[0], e.stalled[1] = w.canary.since(began)
+	w.said("  machine stalled for %v; nodes %v, publishers %v, issuers %v; %d acknowledged, %d not; %d accepted, %d refused, %d unjudged, %d unanswered; oldest view accepted with %v", round(e.stalled[0]), round(e.nodes), round(e.publish), round(e.issuers), e.acked, e.lost,
 		e.accepted, e.refused, e.unjudged, e.none, round(e.worst))
 	return e
 }

@@ -21,6 +21,7 @@ type ledger struct {
 	lost  int        // that got no acknowledgement
 }
 
+// scopes are those of most statements; of the wider ones there are a few.
 var scopes = [...]events.Scope{events.Token, events.Session, events.Subject, events.Client}
 
 // fill makes the first tokens.
@@ -30,6 +31,8 @@ func (l *ledger) fill(m *minter) {
 	for i := range 60 {
 		l.pool = append(l.pool, m.mint(living, scopes[i%len(scopes)]))
 	}
+	// At most one of the aging issuer at a time: what revokes one covers all that are older.
+	l.pool = append(l.pool, m.mint(living, events.Issuer), m.mint(living, events.Key), m.mint(living, events.Key))
 	for i := range 16 {
 		l.bad = append(l.bad, m.mint(kind(1+i/8), events.Token))
 	}
@@ -42,7 +45,11 @@ func (l *ledger) victim(m *minter) *token {
 	defer l.mu.Unlock()
 	i := rand.IntN(len(l.pool) / 2) // the older half
 	t := l.pool[i]
-	l.pool = append(slices.Delete(l.pool, i, i+1), m.mint(living, scopes[rand.IntN(len(scopes))]))
+	next := scopes[rand.IntN(len(scopes))]
+	if wide := t.about.Scope; wide == events.Issuer || wide == events.Key && m.keys.Load() < manyKeys {
+		next = wide
+	}
+	l.pool = append(slices.Delete(l.pool, i, i+1), m.mint(living, next))
 	l.tried++
 	t.asked.Store(time.Now().UnixNano())
 	return t

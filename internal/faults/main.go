@@ -9,20 +9,26 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"regexp"
 	"syscall"
 	"time"
 )
 
 func main() {
-	if len(os.Args) == 3 && os.Args[1] == "node" {
-		if err := runNode(context.Background(), os.Args[2]); err != nil {
-			fmt.Fprintln(os.Stderr, "node:", err)
+	if len(os.Args) == 3 && (os.Args[1] == "node" || os.Args[1] == "crowd") {
+		play := runNode
+		if os.Args[1] == "crowd" {
+			play = runCrowd
+		}
+		if err := play(context.Background(), os.Args[2]); err != nil {
+			fmt.Fprintf(os.Stderr, "%s: %v\n", os.Args[1], err)
 			os.Exit(1)
 		}
+		return
+	}
+	if len(os.Args) == 2 && os.Args[1] == "canary" {
+		_ = runCanary(os.Stdout) // ends with the driver
 		return
 	}
 	only := flag.String("only", "", "run only the faults whose name matches this regular expression")
@@ -61,6 +67,9 @@ func drive(ctx context.Context, only, out string) error {
 	}
 	defer func() { _ = os.RemoveAll(programs) }()
 	bin, err := build(ctx, programs)
+	if err == nil {
+		bin = special(ctx, bin, programs, chosen, said)
+	}
 	if err != nil {
 		return err
 	}
@@ -76,14 +85,4 @@ func drive(ctx context.Context, only, out string) error {
 		}
 	}
 	return r.err()
-}
-
-// build compiles what a world runs.
-func build(ctx context.Context, dir string) (binaries, error) {
-	const module = "github.com/quash-auth/quash/"
-	out, err := exec.CommandContext(ctx, "go", "build", "-o", dir+string(filepath.Separator), module+"internal/natstest/natsd", module+"cmd/quash", module+"internal/faults").CombinedOutput()
-	if err != nil {
-		return binaries{}, fmt.Errorf("build what is to be run: %w: %s", err, out)
-	}
-	return binaries{natsd: filepath.Join(dir, "natsd"), quash: filepath.Join(dir, "quash"), self: filepath.Join(dir, "faults")}, nil
 }

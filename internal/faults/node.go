@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -81,12 +80,11 @@ func runNode(ctx context.Context, text string) error {
 // build makes the verifier, and what surrounds its middleware to show what it knew.
 func (c nodeConfig) build(conn *nats.Conn, now func() time.Time) (*verifier.Verifier, func(http.Handler) http.Handler, error) {
 	cfg := verifier.Config{
-		Issuers: []verifier.Issuer{{Issuer: foreignIssuer, Audience: []string{audience},
-			Keys: []verifier.PublicKey{{ID: keyID, Key: ed25519.PublicKey(c.Key)}}}},
 		NATS: conn, Node: c.Name, Role: "api", Version: "faults",
 		MaxStaleness: c.Bound, MaxTokenLife: maxTokenLife, MemoBytes: 4 << 20, MaxEntries: 1_000_000,
 		Snapshot: c.Snapshot, Now: now,
 	}
+	trust(&cfg, c.Key)
 	if c.Issuer != "" {
 		cfg.Issuers = append(cfg.Issuers, verifier.Issuer{Issuer: c.Issuer, Audience: []string{audience}, JWKSFile: c.JWKS})
 	}

@@ -1,6 +1,9 @@
 package main
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // pairs are two faults at once: where one hides what the other does.
 func pairs() []fault {
@@ -24,13 +27,25 @@ func pairs() []fault {
 		pair(named["stream deleted and created again"], named["an issuer frozen"]),
 		pair(named["disk of the leader full"], restarts),
 		pair(named["all connections dropped 30 times"], named["follower killed"]),
+		pair(named["statements again, in another order, weaker"], named["undecodable and hostile events"]),
+		pair(named["disks of all servers slow, 300 ms"], restarts),
+		pair(named["stream deleted and created again"], named["both issuers killed"]),
+		long("leader and an issuer frozen", onServers(leading, freezeServer, thawServer), named["an issuer frozen"].begin),
+		long("follower and nodes frozen", onServers(following, freezeServer, thawServer), named["nodes frozen"].begin),
 	}
+}
+
+// long is two faults for a minute.
+func long(name string, a, b func(context.Context, *world) (end, error)) fault {
+	f := pair(fault{begin: a}, fault{begin: b})
+	f.name, f.hold = name, time.Minute
+	return f
 }
 
 // alone is every fault by itself.
 func alone() []fault {
 	var all []fault
-	for _, some := range [][]fault{brokerFaults, nodeFaults, streamFaults, issuerFaults, diskFaults} {
+	for _, some := range [][]fault{upgradeFaults, brokerFaults, nodeFaults, streamFaults, issuerFaults, diskFaults, crowdFaults} {
 		all = append(all, some...)
 	}
 	return all

@@ -53,6 +53,9 @@ func programme(ctx context.Context, bin binaries, faults []fault, disk bool, sai
 	r.episodes = append(r.episodes, w.last(ctx, before, r))
 	r.load = load()
 	r.platform = platform{nats: w.conn.ConnectedServerVersion(), disk: w.mounted != "", took: time.Since(began)}
+	if b := bin.before; b != nil {
+		r.platform.before = fmt.Sprintf("All of it began as older versions: %s.", b.names)
+	}
 	return r, nil
 }
 
@@ -77,10 +80,12 @@ func (w *world) build(ctx context.Context, servers, issuers int) error {
 func (w *world) last(ctx context.Context, before map[string]vitals, r *result) episode {
 	e := episode{fault: fault{name: "everything once more at the end"}}
 	w.said("%s", e.name)
+	began := time.Now()
 	e.healing = w.heal(ctx)
 	w.settle(ctx, 0)
 	r.rechecks, _, _ = w.ledger.count()
 	w.grown(ctx, before)
+	e.stalled[0], e.stalled[1] = w.canary.since(began)
 	e.verdicts = w.judge.harvest()
 	return e
 }
@@ -101,7 +106,7 @@ func (w *world) vitals(ctx context.Context) map[string]vitals {
 // serves the probes comes and goes by a few.
 func (w *world) grown(ctx context.Context, before map[string]vitals) {
 	const few = 20
-	ctx, cancel := context.WithTimeout(ctx, w.patience)
+	ctx, cancel := w.patient(ctx)
 	defer cancel()
 	var all sync.WaitGroup
 	for _, n := range w.nodes {
@@ -151,15 +156,15 @@ func (r *result) table() string {
 	for i := i1; i <= lastCheck; i++ {
 		fmt.Fprintf(&b, " %v |", i)
 	}
-	b.WriteString(" nodes healed after | publishers | issuers | acknowledged | not | answers 200 / 401 / 503 / none | oldest view a Deny node accepted with |\n|---|")
-	b.WriteString(strings.Repeat("---|", int(lastCheck)+7) + "\n")
+	b.WriteString(" nodes healed after | publishers | issuers | acknowledged | not | answers 200 / 401 / 503 / none | oldest view a Deny node accepted with | machine stalled, in all / at once |\n|---|")
+	b.WriteString(strings.Repeat("---|", int(lastCheck)+8) + "\n")
 	for _, e := range r.episodes {
 		fmt.Fprintf(&b, "| %s |", e.title())
 		for i := i1; i <= lastCheck; i++ {
 			fmt.Fprintf(&b, " %s |", e.verdict(i))
 		}
-		fmt.Fprintf(&b, " %s | %s | %s | %d | %d | %d / %d / %d / %d | %s |\n", seconds(e.nodes), seconds(e.publish), seconds(e.issuers), e.acked, e.lost,
-			e.accepted, e.refused, e.unjudged, e.none, seconds(e.worst))
+		fmt.Fprintf(&b, " %s | %s | %s | %d | %d | %d / %d / %d / %d | %s | %s / %s |\n", seconds(e.nodes), seconds(e.publish), seconds(e.issuers), e.acked, e.lost,
+			e.accepted, e.refused, e.unjudged, e.none, seconds(e.worst), seconds(e.stalled[0]), seconds(e.stalled[1]))
 	}
 	return b.String()
 }

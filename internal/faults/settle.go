@@ -52,7 +52,7 @@ func (n *node) well(ctx context.Context, after time.Time) error {
 // heal waits until everything works again after the end of a fault (I5).
 func (w *world) heal(ctx context.Context) (h healing) {
 	end := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, w.patience)
+	ctx, cancel := w.patient(ctx)
 	defer cancel()
 	acked, _, _ := w.ledger.count()
 	var all sync.WaitGroup
@@ -117,7 +117,7 @@ func (w *world) settle(ctx context.Context, since int) {
 	tokens := w.ledger.since(since)
 	for _, n := range w.following() {
 		all.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, w.patience)
+			ctx, cancel := w.patient(ctx)
 			defer cancel()
 			if err := poll(ctx, 50*time.Millisecond, func() error { return n.well(ctx, quiet) }); err != nil {
 				w.judge.report(i5, n.Name, "does not follow any more: %v", err)
@@ -160,7 +160,7 @@ func (w *world) recheck(ctx context.Context, n *node, tokens []*token) {
 // compare asks the fleet until every node was seen to hold the same as the first
 // when both had applied the same part of the stream, or not to (I6).
 func (w *world) compare(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, w.patience)
+	ctx, cancel := w.patient(ctx)
 	defer cancel()
 	const sure = 5 // a statement that is being applied may be in a digest before its sequence
 	var names []string
@@ -205,7 +205,7 @@ func (w *world) compare(ctx context.Context) {
 
 // leftovers wants no consumer on the server: all readings are over (I7).
 func (w *world) leftovers(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, w.patience)
+	ctx, cancel := w.patient(ctx)
 	defer cancel()
 	if err := poll(ctx, 200*time.Millisecond, func() error {
 		n, err := w.consumers(ctx)

@@ -13,10 +13,8 @@ import (
 )
 
 const (
-	foreignIssuer = "https://idp.test" // the driver itself
-	audience      = "api"
-	keyID         = "k1"
-	tokenLife     = 3 * time.Hour
+	audience  = "api"
+	tokenLife = 3 * time.Hour
 	// Tokens are old when they are first shown, so that a clock that is an hour
 	// off neither expires them nor makes them come from the future.
 	tokenAge     = 90 * time.Minute
@@ -48,6 +46,9 @@ type minter struct {
 	public  ed25519.PublicKey
 	private ed25519.PrivateKey
 	serial  atomic.Int64
+	keys    atomic.Int64 // names of keys used up
+	aged    atomic.Int64 // tokens of the aging issuer
+	began   time.Time
 }
 
 func newMinter() (*minter, error) {
@@ -55,7 +56,7 @@ func newMinter() (*minter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &minter{public: public, private: private}, nil
+	return &minter{public: public, private: private, began: time.Now()}, nil
 }
 
 // mint makes a token that one statement of the given scope covers, and no other.
@@ -66,11 +67,8 @@ func (m *minter) mint(k kind, scope events.Scope) *token {
 	if k == expired {
 		iat = iat.Add(-tokenLife)
 	}
-	claims := map[string]any{
-		"iss": foreignIssuer, "aud": audience, "iat": iat.Unix(), "exp": iat.Add(tokenLife).Unix(),
-		"jti": name("jti"), "sid": name("sid"), "sub": name("sub"), "client_id": name("client"),
-	}
 	t := &token{kind: k, about: events.Revocation{Issuer: foreignIssuer, Scope: scope}}
+	key := keyID
 	switch scope {
 	case events.Token:
 		t.about.Key = name("jti")
@@ -78,10 +76,20 @@ func (m *minter) mint(k kind, scope events.Scope) *token {
 		t.about.Key = name("sid")
 	case events.Subject:
 		t.about.Key = name("sub")
+	case events.Key:
+		key = keyName(m.keys.Add(1) - 1)
+		t.about.Key = key
+	case events.Issuer: // each a little younger than the one before, which its cutoff covers too
+		iat = m.began.Add(-tokenAge + time.Duration(m.aged.Add(1))*3*time.Second)
+		t.about.Issuer, t.about.Before = agingIssuer, iat.Add(time.Second)
 	default:
 		t.about.Scope, t.about.Key = events.Client, name("client")
 	}
-	t.raw = m.sign(map[string]any{"alg": "EdDSA", "typ": "at+jwt", "kid": keyID}, claims)
+	claims := map[string]any{
+		"iss": t.about.Issuer, "aud": audience, "iat": iat.Unix(), "exp": iat.Add(tokenLife).Unix(),
+		"jti": name("jti"), "sid": name("sid"), "sub": name("sub"), "client_id": name("client"),
+	}
+	t.raw = m.sign(map[string]any{"alg": "EdDSA", "typ": "at+jwt", "kid": key}, claims)
 	if k == forged {
 		t.raw = m.forge(t.raw, n)
 	}

@@ -16,12 +16,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// binaries are the programs that a world runs.
-type binaries struct {
-	natsd, quash string
-	self         string // this driver, as a node
-}
-
 // world is everything that runs.
 type world struct {
 	bin     binaries
@@ -37,6 +31,7 @@ type world struct {
 	minter *minter
 	ledger *ledger
 	judge  *judge
+	canary *canary
 	said   func(format string, args ...any) // progress, for people
 
 	patience time.Duration // how long healing may take
@@ -70,7 +65,18 @@ func newWorld(bin binaries, said func(string, ...any)) (*world, error) {
 	}
 	w := &world{bin: bin, dir: dir, minter: m, ledger: &ledger{}, said: said, patience: longPatience}
 	w.judge = &judge{say: said}
+	if w.canary, err = startCanary(bin.self); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
 	return w, nil
+}
+
+// first are the programs that the world begins with.
+func (w *world) first() versions {
+	if w.bin.before != nil {
+		return *w.bin.before
+	}
+	return w.bin.now()
 }
 
 // addNode starts a node with links of its own.
@@ -93,7 +99,7 @@ func (w *world) addNode(c nodeConfig) error {
 	if err != nil {
 		return err
 	}
-	n := &node{nodeConfig: c, links: links, process: &process{name: c.Name, args: []string{w.bin.self, "node", string(text)}}}
+	n := &node{nodeConfig: c, links: links, process: &process{name: c.Name, args: []string{w.first().self, "node", string(text)}}}
 	n.client = &http.Client{Timeout: 45 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
 	w.nodes = append(w.nodes, n)
 	return n.start()
@@ -163,6 +169,7 @@ func (w *world) close() error {
 		p.kill()
 	}
 	w.tasks.Wait()
+	w.canary.close()
 	if w.conn != nil {
 		w.conn.Close()
 	}

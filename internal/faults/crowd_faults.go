@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// crowd is such a process, seen from the driver.
+type crowd struct {
+	*process
+	crowdConfig
+	links []*link
+	w     *world
+}
+
+// addCrowd starts many nodes and waits until each was synced.
+func (w *world) addCrowd(ctx context.Context, c crowdConfig) (*crowd, error) {
+	links, url, err := w.bus()
+	if err != nil {
+		return nil, err
+	}
+	c.NATS, c.Key = url, w.minter.public
+	if c.Control, err = freeAddress(); err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(c)
+	if err != nil {
+		return nil, err
+	}
+	all := &crowd{crowdConfig: c, links: links, w: w, process: &process{name: "crowd", args: []string{w.bin.self, "crowd", string(text)}}}
+	if err := all.start(); err != nil {
+		return nil, err
+	}
+	return all, all.fresh(ctx)
+}
+
+func (c *crowd) look(ctx context.Context, query string) (v crowdVitals, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	n := node{process: c.process, client: &http.Client{}}
+	defer n.client.CloseIdleConnections()
+	if err = n.get(ctx, "http://"+c.Control+"/crowd"+query, &v); err != nil {
+		err = fmt.Errorf("%w (%v)", err, c.err())
+	}
+	return v, err
+}
+
+// fresh waits until the oldest view is of after now.
+func (c *crowd) fresh(ctx context.Context) error {
+	began := time.Now()
+	ctx, cancel := c.w.patient(ctx)
+	defer cancel()
+	return poll(ctx, 100*time.Millisecond, func() error {
+		v, err := c.look(ctx, "")
+		if err == nil && !v.AsOf.After(began) {
+			err = fmt.Errorf("the oldest view of %d nodes is of %s, %d are connected", c.Members, stamp(v.AsOf), v.Connected)
+		}
+		return err
+	})
+}
+
+// drop breaks all connections and waits until all are there again.
+func (c *crowd) drop(ctx context.Context) error {
+	before, err := c.look(ctx, "")
+	if err != nil {
+		return err
+	}
+	for _, k := range c.links {
+		k.drop()
+	}
+	ctx, cancel := c.w.patient(ctx)
+	defer cancel()
+	return poll(ctx, 20*time.Millisecond, func() error {
+		v, err := c.look(ctx, "")
+		if err == nil && (v.Connected < c.Members || v.Reconnects < before.Reconnects+uint64(c.Members)) {
+			err = fmt.Errorf("%d of %d nodes are connected", v.Connected, c.Members)
+		}
+		return err
+	})
+}
+
+// churn drops every connection of many nodes again and again, in the middle of whatever they
+// read, and compares what they hold with before (I7). The server is looked at when the world settles.
+func (w *world) churn(ctx context.Context, c crowdConfig, rounds int) error {
+	all, err := w.addCrowd(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer all.kill()
+	// What grows once and no more is there after the first few.
+	for range 3 {
+		if err := all.drop(ctx); err != nil {
+			return err
+		}
+	}
+	if err := all.fresh(ctx); err != nil {
+		return err
+	}
+	before, err := all.look(ctx, "?collect=1")
+	if err != nil {
+		return err
+	}
+	for n := range rounds {
+		if err := all.drop(ctx); err != nil {
+			w.judge.report(i5, "crowd", "round %d: %v", n, err)
+			return nil
+		}
+	}
+	if err := all.fresh(ctx); err != nil {
+		w.judge.report(i5, "crowd", "%v", err)
+		return nil
+	}
+	w.leftovers(ctx) // while all live: nobody who follows needs a consumer
+	few := c.Members/4 + 8
+	room := before.Heap/2 + 16<<20
+	ctx, cancel := w.patient(ctx)
+	defer cancel()
+	if err := poll(ctx, 500*time.Millisecond, func() error {
+		now, err := all.look(ctx, "?collect=1")
+		switch {
+		case err != nil:
+			return err
+		case now.Goroutines > before.Goroutines+few:
+			return fmt.Errorf("%d goroutines, %d rounds before %d", now.Goroutines, rounds, before.Goroutines)
+		case now.Files > before.Files+few:
+			return fmt.Errorf("%d open files, %d rounds before %d", now.Files, rounds, before.Files)
+		case now.Heap > before.Heap+room:
+			return fmt.Errorf("%d MiB on the heap, %d rounds before %d", now.Heap>>20, rounds, before.Heap>>20)
+		}
+		w.said("  %d nodes, %d rounds: goroutines %d → %d, files %d → %d, heap %d → %d MiB", c.Members, rounds, before.Goroutines, now.Goroutines, before.Files, now.Files, before.Heap>>20, now.Heap>>20)
+		return nil
+	}); err != nil {
+		w.judge.report(i7, "crowd", "%v", err)
+	}
+	return nil
+}
+
+var crowdFaults = []fault{
+	{name: "100 more nodes, disconnected 100 times, killed", begin: func(ctx context.Context, w *world) (end, error) {
+		return none, w.churn(ctx, crowdConfig{Members: 100}, 100)
+	}},
+}
