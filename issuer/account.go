@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/quash-auth/quash/events"
 )
@@ -52,25 +51,6 @@ func (i *Issuer) setPassword(ctx context.Context, sub, password string, why Caus
 	return i.alter(ctx, sub, why, func(u *User) { u.PasswordHash = hash })
 }
 
-// SetScopes changes what the user may do. If she loses a scope, all her sessions end: access tokens that carry it would live on.
-// On an error the call may be repeated. Errors: ErrUser, ErrNoUser, ErrUnavailable.
-func (i *Issuer) SetScopes(ctx context.Context, sub string, scopes []string, why Cause) error {
-	_, err := i.setScopes(ctx, sub, scopes, why)
-	return err
-}
-
-func (i *Issuer) setScopes(ctx context.Context, sub string, scopes []string, why Cause) (events.Ack, error) {
-	u, err := i.users.Get(ctx, sub)
-	if err != nil {
-		return events.Ack{}, err
-	}
-	set := func(u *User) { u.Scopes = slices.Clone(scopes) }
-	if slices.ContainsFunc(u.Scopes, func(s string) bool { return !slices.Contains(scopes, s) }) {
-		return i.alter(ctx, sub, why, set)
-	}
-	return events.Ack{}, i.change(ctx, sub, set)
-}
-
 // Disable bars the user from login and refresh, and then ends all sessions. On an error the call may be repeated. Errors:
 // ErrNoUser, ErrUnavailable.
 func (i *Issuer) Disable(ctx context.Context, sub string, why Cause) error {
@@ -87,16 +67,19 @@ func (i *Issuer) Enable(ctx context.Context, sub string) error {
 	if err := i.endDisabled(ctx, sub); err != nil {
 		return fmt.Errorf("end the sessions of a disabled user: %w", err)
 	}
-	return i.change(ctx, sub, func(u *User) { u.Disabled = false })
+	return i.change(ctx, sub, func(u *User) bool { u.Disabled = false; return true })
 }
 
-func (i *Issuer) change(ctx context.Context, sub string, f func(*User)) error {
+// change stores what f makes of the account, unless f returns false. Of two at once each sees what the other has done.
+func (i *Issuer) change(ctx context.Context, sub string, f func(*User) bool) error {
 	for range maxRounds {
 		u, err := i.users.Get(ctx, sub)
 		if err != nil {
 			return fmt.Errorf("change user: %w", err)
 		}
-		f(&u)
+		if !f(&u) {
+			return nil
+		}
 		if _, err := i.users.Update(ctx, u); !errors.Is(err, ErrConflict) {
 			return err
 		}

@@ -171,14 +171,14 @@ func (i *Issuer) serveAdminUserChange(w http.ResponseWriter, r *http.Request) er
 		return err
 	}
 	var password string
-	var scopes []string
+	var scopes ScopeChange
 	why := Cause{By: "admin", Actor: c.Subject}
 	members := []field{{"reason", &why.Reason, true}, {"txn", &why.Txn, true}}
 	switch what {
 	case "password":
 		members = append(members, field{"password", &password, false})
 	case "scopes":
-		members = append(members, field{"scopes", &scopes, false})
+		members = append(members, field{"scopes", &scopes.Set, true}, field{"add", &scopes.Add, true}, field{"remove", &scopes.Remove, true})
 	case "disable", "enable":
 	default:
 		return &fault{status: http.StatusNotFound, code: "invalid_request", description: "no such endpoint"}
@@ -203,10 +203,10 @@ func (i *Issuer) serveAdminUserChange(w http.ResponseWriter, r *http.Request) er
 		back(r.Context())
 		return err
 	}
-	i.log.Info("user changed", "sub", u.Sub, "change", what, "actor", c.Subject, "reason", why.Reason, "txn", why.Txn)
 	if u, err = i.account(r.Context(), u.Sub); err != nil {
 		return err
 	}
+	i.log.Info("user changed", "sub", u.Sub, "change", what, "disabled", u.Disabled, "scopes", u.Scopes, "actor", c.Subject, "reason", why.Reason, "txn", why.Txn)
 	done := changed{accountOf(u), ack.ID, ack.Sequence, why.Txn}
 	if has(c, ScopeAdmin) {
 		i.respond(w, http.StatusOK, done)
@@ -216,7 +216,7 @@ func (i *Issuer) serveAdminUserChange(w http.ResponseWriter, r *http.Request) er
 	return nil
 }
 
-func (i *Issuer) changeUser(ctx context.Context, u User, what, password string, scopes []string, why Cause) (events.Ack, error) {
+func (i *Issuer) changeUser(ctx context.Context, u User, what, password string, scopes ScopeChange, why Cause) (events.Ack, error) {
 	switch what {
 	case "disable":
 		return i.disable(ctx, u.Sub, why)
@@ -225,5 +225,5 @@ func (i *Issuer) changeUser(ctx context.Context, u User, what, password string, 
 	case "password":
 		return i.setPassword(ctx, u.Sub, password, why)
 	}
-	return i.setScopes(ctx, u.Sub, scopes, why)
+	return i.changeScopes(ctx, u.Sub, scopes, why)
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -89,6 +90,25 @@ func TestAdminUsers(t *testing.T) {
 	if s = r.tryLogin("eve", "second"); s.Scope != "write" {
 		t.Errorf("got scope %q, want write", s.Scope)
 	}
+	added := r.send("POST", at+"/scopes", admin, object{"add": []string{"read", "write", "read"}, "remove": []string{"never had"}})
+	if r.want("add", added, 200, ""); added.ID != "" || !reflect.DeepEqual(added.body["scopes"], []any{"write", "read"}) {
+		t.Errorf("add: got %s, want write and read, and nothing ended", added.raw)
+	}
+	r.alive("with an added scope", s.Access)
+	if next := r.refresh(s.Refresh); next.Scope != "write" {
+		t.Errorf("after a refresh: got scope %q, want write: an added one comes with a login", next.Scope)
+	}
+	s = r.tryLogin("eve", "second")
+	lost := r.send("POST", at+"/scopes", admin, object{"remove": []string{"write"}, "add": []string{"audit"}, "reason": "moved"})
+	if r.want("remove", lost, 200, ""); lost.ID == "" || !reflect.DeepEqual(lost.body["scopes"], []any{"read", "audit"}) {
+		t.Errorf("remove: got %s, want read and audit, and every session ended", lost.raw)
+	}
+	r.dead("with a removed scope", s.Access)
+	r.want("its session", r.refresh(s.Refresh), 400, "invalid_grant")
+	empty := r.send("POST", at+"/scopes", admin, object{"scopes": []string{}})
+	if r.want("empty", empty, 200, ""); empty.ID == "" || len(empty.body["scopes"].([]any)) != 0 {
+		t.Errorf("empty: got %s, want no scopes, and every session ended", empty.raw)
+	}
 }
 
 // TestAdminUsersRefuses what is wrong, and everybody who may not.
@@ -122,6 +142,12 @@ func TestAdminUsersRefuses(t *testing.T) {
 		{"POST", "/admin/users/" + ann.Sub + "/password", system, object{"password": "p"}, 403, "insufficient_scope", ""},
 		{"POST", "/admin/users/" + root.Sub + "/disable", system, object{}, 403, "insufficient_scope", ""},
 		{"POST", "/admin/users/" + ann.Sub + "/password", admin, object{}, 400, "invalid_request", "password: is required"},
+		{"POST", "/admin/users/" + ann.Sub + "/scopes", admin, object{}, 400, "invalid_request", "scopes: is required, or add and remove"},
+		{"POST", "/admin/users/" + ann.Sub + "/scopes", admin, object{"scopes": []string{"a"}, "add": []string{"b"}}, 400, "invalid_request", "send one or the other"},
+		{"POST", "/admin/users/" + ann.Sub + "/scopes", admin, object{"remove": []string{"a"}, "add": []string{"a"}}, 400, "invalid_request", "in remove as well"},
+		{"POST", "/admin/users/" + ann.Sub + "/scopes", admin, object{"add": []string{"a b"}}, 400, "invalid_request", "scopes: has a member"},
+		{"POST", "/admin/users/" + ann.Sub + "/scopes", admin, object{"add": "a"}, 400, "invalid_request", "add: must be an array of strings"},
+		{"POST", "/admin/users/" + ann.Sub + "/scopes", system, object{"add": []string{"a"}}, 403, "insufficient_scope", "quash.admin"},
 		{"POST", "/admin/users/" + ann.Sub + "/password", admin, object{"password": strings.Repeat("p", 1025)}, 400, "invalid_request", "password: must be 1 to 1024 bytes"},
 		{"POST", "/admin/users/" + ann.Sub + "/disable", admin, object{"reason": 1}, 400, "invalid_request", "reason: must be a string"},
 		{"POST", "/admin/users/" + ann.Sub + "/disable", admin, object{"reason": strings.Repeat("x", 5000)}, 400, "invalid_request", "reason"},

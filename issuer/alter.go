@@ -97,7 +97,7 @@ func (i *Issuer) alter(ctx context.Context, sub string, why Cause, f func(*User)
 	if a.revision, err = i.store.put(ctx, w); err != nil {
 		return ack, err
 	}
-	switch err = i.change(ctx, sub, f); {
+	switch err = i.change(ctx, sub, func(u *User) bool { f(u); return true }); {
 	case errors.Is(err, ErrNoUser), errors.Is(err, ErrUser):
 		return ack, errors.Join(err, i.altered(ctx, a)) // nothing was changed
 	case err == nil:

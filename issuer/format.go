@@ -126,7 +126,7 @@ func (f field) set(raw []byte) (err error) {
 			*p, err = base64.StdEncoding.Strict().DecodeString(text)
 		}
 	case *[]string:
-		*p = nil
+		*p = []string{}
 		err = strictjson.Elements(raw, func(value []byte) error {
 			text, err := strictjson.String(value)
 			*p = append(*p, text)

@@ -18,6 +18,7 @@ type userCmd struct {
 	List    userListCmd    `cmd:"" help:"List the accounts, in the order of their names."`
 	Disable userDisableCmd `cmd:"" help:"Bar a user from login and refresh, and end all sessions, everywhere. The name stays taken: accounts are never deleted."`
 	Enable  userEnableCmd  `cmd:"" help:"Let a user log in again. What was ended stays ended: only new tokens work."`
+	Scopes  userScopesCmd  `cmd:"" help:"Say what a user may do, or change it. Whoever loses a scope is logged out, everywhere."`
 	Passwd  userPasswdCmd  `cmd:"" help:"Give a user a new password, and end all sessions."`
 }
 
@@ -49,7 +50,7 @@ type usersPage struct {
 	Next  string       `json:"next"`
 }
 
-// change posts to the user's endpoint and says what became of it.
+// change posts to the user's endpoint and says what became of it; done is empty where the answer says it.
 func (f *userFlags) change(p *program, what string, body map[string]any, done string) error {
 	if (f.Name == "") == (f.Sub == "") {
 		return usagef("NAME", "name one user, by NAME or by --sub SUB")
@@ -83,6 +84,9 @@ func (f *userFlags) change(p *program, what string, body map[string]any, done st
 func (f *userFlags) print(p *program, u listedUser, done string) error {
 	if f.JSON {
 		return writeJSON(p.stdout, u)
+	}
+	if done == "" {
+		done = u.can()
 	}
 	ended := ""
 	if u.ID != "" {
@@ -150,7 +154,7 @@ func (c *userAddCmd) Run(p *program) error {
 		return err
 	}
 	defer a.close()
-	body := map[string]any{"username": c.Name, "password": password, "scopes": append([]string{}, c.Scope...)}
+	body := map[string]any{"username": c.Name, "password": password, "scopes": scopeList(c.Scope...)}
 	if c.Reason != "" {
 		body["reason"] = c.Reason
 	}
