@@ -13,17 +13,22 @@ import (
 const beaconKept = "60s"
 
 // beacons decides when this follower publishes a beacon, after the Trickle
-// idea of RFC 6206: wait a random time after the last beacon seen, and publish
-// only if none came. So one beacon an interval flows as long as any node
-// lives, without a leader.
+// idea of RFC 6206: wait a random time after the last message seen, and publish
+// only if none came. So one an interval flows as long as any node lives, without
+// a leader. A statement is as good a proof as a beacon, and a node that is behind
+// with statements would only be further behind with beacons.
+//
+// Whatever makes many nodes send at once must make them send the same, of which
+// the server keeps one: each one kept is delivered to all.
 type beacons struct {
 	interval time.Duration
 	due      time.Time
 	changed  bool // due has moved
-	// unanswered: the last one sent has not come back. The next one gets an ID
-	// of its own, lest it be taken for one that the server has seen: a clock
-	// that was set back repeats interval numbers.
+	// unanswered: the last one sent has not come back. The next one says by its ID
+	// what this node has seen, lest it be taken for one that the server has had: a
+	// clock that was set back repeats interval numbers.
 	unanswered bool
+	probing    bool // the next one is for this node alone
 
 	tag   string // marks our own beacons
 	count uint64
@@ -39,21 +44,30 @@ func (b *beacons) start(now time.Time) {
 	b.changed = true
 }
 
-// seen takes note of a beacon that arrived.
-func (b *beacons) seen(at time.Time) {
-	b.unanswered = false
+// heard takes note of messages that arrived.
+func (b *beacons) heard(at time.Time) {
+	if b.probing {
+		return
+	}
 	b.due = at.Add(b.interval + jitter(b.interval/2))
 	b.changed = true
 }
 
+// seen takes note of a beacon that arrived.
+func (b *beacons) seen(at time.Time) {
+	b.unanswered = false
+	b.heard(at)
+}
+
 // ask makes a beacon of our own due: only that bounds a clock's error from
-// below. Not more often than every few intervals.
+// below. Not more often than every few intervals, and nothing that a whole fleet
+// may do because it is busy.
 func (b *beacons) ask(now time.Time) {
 	if now.Sub(b.probe) < 5*b.interval {
 		return
 	}
 	b.probe = now
-	b.unanswered = true
+	b.probing = true
 	b.due = now.Add(jitter(b.interval))
 	b.changed = true
 }
@@ -62,13 +76,17 @@ func (b *beacons) wait(now time.Time) time.Duration { return max(b.due.Sub(now),
 
 // next returns the ID and the body of the beacon to send now, and schedules
 // another attempt in case this one does not come back. Beacons of several nodes
-// in the same interval share an ID, and the server keeps one.
-func (b *beacons) next(now time.Time) (id, body string) {
+// in the same interval share an ID, and the server keeps one; so do those of nodes
+// that wait in vain after the same message, head.
+func (b *beacons) next(now time.Time, head uint64) (id, body string) {
 	id = "beacon-" + strconv.FormatInt(now.UnixNano()/int64(b.interval), 10)
-	if b.unanswered {
+	switch {
+	case b.probing:
 		id += "-" + nuid.Next()
+	case b.unanswered:
+		id += "-" + strconv.FormatUint(head, 10)
 	}
-	b.unanswered = true
+	b.unanswered, b.probing = true, false
 	b.count++
 	b.sent[b.count%uint64(len(b.sent))] = now
 	b.due = now.Add(b.interval + jitter(b.interval/2))
@@ -91,19 +109,18 @@ func (b *beacons) own(body []byte) (sent time.Time, ok bool) {
 // sendBeacon publishes a beacon and does not wait for an acknowledgement: the
 // proof is that it comes back.
 func (f *follower) sendBeacon() {
-	id, body := f.beacons.next(f.now())
+	id, body := f.beacons.next(f.now(), max(f.track.last, f.track.runHead))
 	if f.silent || !f.nc.IsConnected() {
 		return
 	}
 	f.publishBeacon(id, body)
 }
 
-// nudge publishes a beacon that no deduplication can swallow. A catch-up uses
-// it when the stream's last message has expired, so that there is an end to
-// reach.
-func (s *Subscriber) nudge() {
+// nudge publishes a beacon after the stream's last message, which has expired, so
+// that a catch-up has an end to reach. One is enough for all who look for that end.
+func (s *Subscriber) nudge(head uint64) {
 	if !s.silent {
-		s.publishBeacon("nudge-"+nuid.Next(), "")
+		s.publishBeacon("nudge-"+strconv.FormatUint(head, 10), "")
 	}
 }
 

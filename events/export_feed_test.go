@@ -98,3 +98,19 @@ func EncodeWhole(w Whole) []byte {
 	}
 	return text
 }
+
+// Beacons are one follower's.
+type Beacons struct{ b beacons }
+
+// NewBeacons starts at now.
+func NewBeacons(interval time.Duration, now time.Time) *Beacons {
+	b := &Beacons{beacons{interval: interval}}
+	b.b.start(now)
+	return b
+}
+
+func (b *Beacons) Next(now time.Time, head uint64) string { id, _ := b.b.next(now, head); return id }
+func (b *Beacons) Heard(at time.Time)                     { b.b.heard(at) }
+func (b *Beacons) Seen(at time.Time)                      { b.b.seen(at) }
+func (b *Beacons) Ask(now time.Time)                      { b.b.ask(now) }
+func (b *Beacons) Wait(now time.Time) time.Duration       { return b.b.wait(now) }

@@ -140,6 +140,7 @@ func (f *follower) live(ctx context.Context, msgs []liveMsg) {
 		return
 	}
 	f.watchdog.alive(msgs[0].arrival)
+	f.beacons.heard(msgs[len(msgs)-1].arrival)
 	batch := f.batch[:0]
 	defer func() {
 		clear(batch)
@@ -236,8 +237,8 @@ func (f *follower) prove(at, arrival time.Time) {
 	if old == nil || p.freshness(now).Staleness <= old.freshness(now).Staleness {
 		f.proof.Store(p)
 	}
-	if p.age > 2*f.interval {
-		// Late, or one of the clocks was wrong and is not any more.
+	if p.age > 2*f.interval && f.offsets.behind() > f.interval {
+		// The clock was behind, and may not be any more: then what is taken out for it is wrong.
 		f.beacons.ask(now)
 	}
 	f.update(func(st *Status) {

@@ -128,7 +128,7 @@ func (c *catchUp) read(ctx context.Context, stream jetstream.Stream, head uint64
 		if from.seq > 0 {
 			return errUnproven
 		}
-		c.nudge()
+		c.nudge(head)
 	}
 	msgs, err := cons.Messages(jetstream.PullMaxMessages(c.batch), jetstream.PullThresholdMessages(c.batch*3/4), jetstream.PullExpiry(5*time.Second), jetstream.PullHeartbeat(time.Second))
 	if err != nil {
@@ -245,7 +245,7 @@ func (d *decoder) run(ctx context.Context, msgs jetstream.MessagesContext) error
 		if pending == 0 && !nudged {
 			// The message at the head has expired, or this replica lags.
 			nudged = true
-			d.nudge()
+			d.nudge(d.head)
 		}
 	}
 }
