@@ -40,6 +40,7 @@ type busConfig struct {
 	Dir      string // of the stores; it stays. Empty: a temporary one
 	Bytes    int64  // of the stream. 0: 1 GiB
 	Relax    bool
+	Many     bool // see serverConfig
 }
 
 func startBus(ctx context.Context, c busConfig) (_ *bus, err error) {
@@ -76,7 +77,7 @@ func startBus(ctx context.Context, c busConfig) (_ *bus, err error) {
 		urls = append(urls, fmt.Sprintf("nats://127.0.0.1:%d", ports[i]))
 	}
 	for i := range n {
-		conf := serverConfig{Name: fmt.Sprintf("hub-%d", i), Dir: filepath.Join(dir, fmt.Sprintf("hub-%d", i)), Port: ports[i], Relax: c.Relax}
+		conf := serverConfig{Name: fmt.Sprintf("hub-%d", i), Dir: filepath.Join(dir, fmt.Sprintf("hub-%d", i)), Port: ports[i], Relax: c.Relax, Many: c.Many}
 		if n > 1 {
 			conf.Route, conf.Routes = ports[n+i], routes
 		}

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 )
@@ -11,6 +13,7 @@ type dropResult struct {
 	Dropped            int
 	Fresh              quantiles     // from the first drop until a node's view is newer than the last one
 	ServerCPU, NodeCPU time.Duration // over that time, without what an idle fleet uses
+	HubCPU             time.Duration // of those servers that hold the stream
 	InBytes, OutBytes  int64         // of all servers
 	Quiet, During      quantiles     // publish → applied at those that were not dropped
 	OldQuiet, OldThen  quantiles     // the oldest view among them
@@ -19,16 +22,16 @@ type dropResult struct {
 
 const (
 	probeEvery = 20 * time.Millisecond
-	probeMost  = 3000
+	probeMost  = 6000
 )
 
 // probing publishes at a pace until it is told to stop, and returns how many.
-func (f *fleet) probing(ctx context.Context, name string) (stop func() (int, error)) {
+func (f *fleet) probing(ctx context.Context, name string, every time.Duration) (stop func() (int, error)) {
 	over := make(chan struct{})
 	n, err := 0, error(nil)
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		tick := time.NewTicker(probeEvery)
+		tick := time.NewTicker(every)
 		defer tick.Stop()
 		for n < probeMost && err == nil {
 			select {
@@ -57,14 +60,11 @@ func (f *fleet) observe(ctx context.Context, name string, what func() error) (ot
 	if err := f.others.call("watch", struct{}{}, nil); err != nil {
 		return others, nodes, oldest, err
 	}
-	stop := f.probing(ctx, name)
+	stop := f.probing(ctx, name, probeEvery)
 	happened := what()
 	n, err := stop()
-	if happened != nil {
-		return others, nodes, oldest, happened
-	}
-	if err != nil {
-		return others, nodes, oldest, err
+	if err := errors.Join(happened, err); err != nil {
+		return others, nodes, oldest, fmt.Errorf("%s, %d published meanwhile: %w", name, n, err)
 	}
 	if err := f.others.call("watched", struct{}{}, &oldest); err != nil {
 		return others, nodes, oldest, err
@@ -103,6 +103,10 @@ func (f *fleet) drop(d *dropResult) error {
 	if err != nil {
 		return err
 	}
+	hub, err := sumVitals(f.servers, vitalsOf{})
+	if err != nil {
+		return err
+	}
 	began := time.Now()
 	counts, err := all[int](f.all(), "drop", "fleet-")
 	if err != nil {
@@ -120,6 +124,11 @@ func (f *fleet) drop(d *dropResult) error {
 	if err != nil {
 		return err
 	}
+	hubAfter, err := sumVitals(f.servers, vitalsOf{})
+	if err != nil {
+		return err
+	}
+	d.HubCPU = hubAfter.CPU - hub.CPU
 	after, err := f.traffic()
 	var each []time.Duration
 	for _, t := range took {

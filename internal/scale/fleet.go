@@ -51,7 +51,7 @@ type fleet struct {
 }
 
 func startFleet(ctx context.Context, c fleetConfig) (*fleet, error) {
-	b, err := startBus(ctx, busConfig{Topology: c.Topology})
+	b, err := startBus(ctx, busConfig{Topology: c.Topology, Many: c.Kind == kindOrdered})
 	f := &fleet{fleetConfig: c, bus: b, result: fleetResult{fleetConfig: c}, patience: 20 * time.Second}
 	return f, err
 }
@@ -66,8 +66,14 @@ func (f *fleet) crowds() []*child {
 }
 
 // populate starts the others and then all nodes at once.
-func (f *fleet) populate() error {
-	var err error
+func (f *fleet) populate(ctx context.Context) (err error) {
+	if f.Kind == kindOrdered { // these send no beacons, and in an empty stream nothing tells them that they work
+		stop := f.probing(ctx, "hello", time.Second)
+		defer func() {
+			_, bad := stop()
+			err = errors.Join(err, bad)
+		}()
+	}
 	if f.Others > 0 {
 		if f.others, err = spawn("others", "nodes", 0); err != nil {
 			return err
@@ -188,7 +194,7 @@ func (c fleetConfig) run(ctx context.Context) (r fleetResult, err error) {
 	if err != nil {
 		return r, err
 	}
-	steps := []func(context.Context) error{func(context.Context) error { return f.populate() }, f.idle, f.paced, f.burst}
+	steps := []func(context.Context) error{f.populate, f.idle, f.paced, f.burst}
 	if c.Kind != kindBare {
 		steps = append(steps, f.dropAll, f.killServer)
 	}

@@ -43,6 +43,12 @@ func runChild(role string) error {
 		c := newCrowd()
 		defer c.close()
 		return c.handlers().serve(os.Stdin, os.Stdout)
+	case "holder":
+		return holder{}.handlers().serve(os.Stdin, os.Stdout)
+	case "load":
+		l := newLoad()
+		defer l.close()
+		return l.handlers().serve(os.Stdin, os.Stdout)
 	default:
 		return fmt.Errorf("no role is called %q", role)
 	}
@@ -54,6 +60,10 @@ var commands = []struct {
 	run  func(context.Context, []string) error
 }{
 	{"fleet", fleetCommand},
+	{"catchup", catchupCommand},
+	{"living", livingCommand},
+	{"storm", stormCommand},
+	{"sim", simCommand},
 }
 
 // command runs one part, or all of them as they are in docs/scale.md.

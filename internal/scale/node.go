@@ -29,6 +29,10 @@ type nodesConfig struct {
 	Prefix string // of the names of connections
 	Count  int
 	Lose   int // of the first node: every so many-th statement. 0: none
+
+	Snapshot string // file; empty: none
+	Budget   int64  // bytes for details; 0: all are kept
+	Memo     int64  // bytes for tokens seen; 0: none
 }
 
 // crowd is the child that runs nodes, each with a connection of its own.
@@ -57,7 +61,7 @@ func newCrowd() *crowd {
 func (c *crowd) handlers() handlers {
 	return handlers{
 		"add": handle(c.add), "arm": handle(c.arm), "collect": handle(c.collect), "fresh": handle(c.fresh), "status": handle(c.status),
-		"missing": handle(c.missing), "watch": handle(c.startWatch), "watched": handle(c.endWatch),
+		"listen": handle(c.listen), "missing": handle(c.missing), "entries": handle(c.entries), "watch": handle(c.startWatch), "watched": handle(c.endWatch),
 	}
 }
 
@@ -122,7 +126,8 @@ func (c *crowd) start(conf nodesConfig, i int) (*node, error) {
 	n.feed = tap
 	n.v, err = verifier.New(verifier.Config{
 		Issuers: []verifier.Issuer{{Issuer: issuerURL, Audience: []string{audience}, Keys: []verifier.PublicKey{{ID: keyID, Key: publicKey()}}}},
-		Feed:    tap, Node: fmt.Sprintf("%s-%d", conf.Prefix, i), MaxTokenLife: maxTokenLife, MemoBytes: -1,
+		Feed:    tap, Node: fmt.Sprintf("%s-%d", conf.Prefix, i), MaxTokenLife: maxTokenLife,
+		MemoBytes: conf.memo(), DetailBytes: conf.Budget, MaxEntries: 12_000_000, Snapshot: conf.Snapshot,
 	})
 	if err != nil {
 		return nil, err
@@ -140,6 +145,13 @@ func (c *crowd) start(conf nodesConfig, i int) (*node, error) {
 		c.wg.Go(func() { _ = r.Run(c.ctx) }) // it ends with the context
 	}
 	return n, nil
+}
+
+func (c nodesConfig) memo() int64 {
+	if c.Memo == 0 {
+		return -1
+	}
+	return c.Memo
 }
 
 // publicKey is that of tokens nobody presents: what is asked for here are statements.
@@ -161,6 +173,9 @@ func (n *node) ready(ctx context.Context, patience time.Duration) error {
 		}
 	}
 }
+
+// entries are those of the first node.
+func (c *crowd) entries(struct{}) (int, error) { return c.nodes[0].v.Report().Entries, nil }
 
 type phase struct {
 	Phase    string
@@ -197,7 +212,7 @@ func (c *crowd) missing(p phase) (int, error) {
 func (c *crowd) fresh(since time.Time) ([]time.Duration, error) {
 	took := make([]time.Duration, len(c.nodes))
 	left := len(c.nodes)
-	for end := time.Now().Add(120 * time.Second); left > 0; time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); left > 0; time.Sleep(2 * time.Millisecond) {
 		now := time.Now()
 		for i, n := range c.nodes {
 			if took[i] == 0 && n.feed.Freshness(now).AsOf.After(since) {
@@ -232,4 +247,4 @@ func (c *crowd) status(struct{}) (events.Status, error) {
 }
 
 // readyPatience is how long a node may take to start, with all others at once.
-const readyPatience = 100 * time.Second
+const readyPatience = 250 * time.Second

@@ -60,7 +60,7 @@ func TestFleet_reportsLoss(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.patience = 3 * time.Second
-	if err := f.populate(); err != nil {
+	if err := f.populate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.paced(t.Context()); err != nil {

@@ -21,6 +21,7 @@ type serverConfig struct {
 	Leaf   int      // for leaf nodes; 0: none
 	Hub    []string // addresses of the hub, on a leaf
 	Relax  bool     // do not sync every acknowledged message: for filling only
+	Many   bool     // more than the 1,000 consumers on a stream that a server allows by itself
 }
 
 // broker is the child that runs a server.
@@ -34,6 +35,9 @@ func (b *broker) start(c serverConfig) (struct{}, error) {
 	o := &server.Options{
 		ServerName: c.Name, Host: "127.0.0.1", Port: c.Port, NoLog: true, NoSigs: true, MaxPayload: 1 << 20,
 		JetStream: c.Dir != "", StoreDir: c.Dir, SyncAlways: !c.Relax,
+	}
+	if c.Many {
+		o.JetStreamLimits.DefaultMaxConsumers = -1
 	}
 	if c.Route != 0 {
 		o.Cluster = server.ClusterOpts{Name: "quash-scale", Host: "127.0.0.1", Port: c.Route}

@@ -47,3 +47,21 @@ func appendJSON(name string, v any) error {
 	}
 	return err
 }
+
+// secs writes durations in seconds.
+func secs(ds ...time.Duration) string {
+	var all []string
+	for _, d := range ds {
+		all = append(all, strconv.FormatFloat(d.Seconds(), 'f', 2, 64))
+	}
+	return strings.Join(all, " / ")
+}
+
+// group writes a number with a comma after every three digits.
+func group(n int) string {
+	s := strconv.Itoa(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
