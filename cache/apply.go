@@ -13,7 +13,7 @@ const batchSize = 256
 // Apply adds statements. Each takes effect, for every Check that begins later, while
 // Apply still runs; nil means that every one has, and will stay until its Until has
 // passed. Statements are joined per key: order and repetition do not matter. Ristretto
-// hears of a few statements some milliseconds later, and of many before Apply returns.
+// hears of them a moment later.
 //
 // Errors: ErrInvalid (the others were applied), ErrFull (statements about keys already
 // held were applied), ErrClosed. Applying a batch again is harmless. Calls wait for each
@@ -87,7 +87,7 @@ func (d *Denylist) put(s *Statement) bool {
 		d.counters.merged.Add(1)
 	}
 	add := func(p part) {
-		n := note{ticket: ticket{hash: h, check: second, part: p, scope: s.Scope}, seq: s.Sequence, until: m.until, action: extend}
+		n := note{ticket{hash: h, check: second, part: p, scope: s.Scope}, held{seq: s.Sequence, until: m.until, action: extend}}
 		switch {
 		case m.inserted || m.raised[p]:
 			n.action = replace

@@ -69,7 +69,7 @@ func newDenylist(tb testing.TB, cfg cache.Config) *cache.Denylist {
 	return d
 }
 
-// fill applies n statements in chunks, so that they need not all exist at once.
+// fill applies n statements in chunks, so that they need not all exist at once, and waits until ristretto has them.
 func fill(tb testing.TB, d *cache.Denylist, n int, until int64) {
 	tb.Helper()
 	const chunk = 10_000
@@ -78,6 +78,7 @@ func fill(tb testing.TB, d *cache.Denylist, n int, until int64) {
 			tb.Fatal(err)
 		}
 	}
+	d.Settle()
 }
 
 func later() int64 { return time.Now().Add(time.Hour).Unix() }

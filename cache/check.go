@@ -56,17 +56,17 @@ func (d *Denylist) hit(t *table, s Scope, h uint64, r *Ref) Verdict {
 	if v.Sequence, ok = d.details.get(tk); !ok && !d.applying.Load() {
 		// Between the two questions Apply may have finished writing it.
 		if v.Sequence, ok = d.details.get(tk); !ok {
-			d.missing(s, uint32(t.slots[i].meta.Load()))
+			d.missing(uint32(t.slots[i].meta.Load()))
 		}
 	}
 	return v
 }
 
 // missing counts a detail that is not there: forgotten on purpose, or lost.
-func (d *Denylist) missing(s Scope, until uint32) {
+func (d *Denylist) missing(until uint32) {
 	switch {
 	case d.closed.Load():
-	case d.details.forgetful(s), int64(until)+d.grace < d.clock.now().Unix():
+	case d.details.forgets, int64(until)+d.grace < d.clock.now().Unix():
 		d.counters.forgotten.Add(1)
 	default:
 		d.counters.lost.Add(1)

@@ -15,8 +15,8 @@ type Config struct {
 	MaxEntries int
 
 	// DetailBytes is about how many bytes may be spent on remembering which statement
-	// revoked a token or a session; beyond it the sequence of some is forgotten, while
-	// the verdict stays. 0 keeps every detail, some 200 bytes each.
+	// it was; beyond it the sequence of some is forgotten, while every verdict, cutoff and
+	// generation stays. 0 keeps every detail, some 200 bytes each.
 	DetailBytes int64
 
 	// Grace is how long an entry stays after its Until. 0 means 2 minutes.
@@ -61,23 +61,15 @@ type Denylist struct {
 // New makes an empty denylist. It starts the goroutines of the ristretto it holds;
 // Close ends them.
 func New(cfg Config) (*Denylist, error) {
-	exact, err := newRistretto(0)
+	st, err := newRistretto(max(cfg.DetailBytes, 0))
 	if err != nil {
 		return nil, err
 	}
-	if cfg.DetailBytes <= 0 {
-		return newDenylist(cfg, exact, nil)
-	}
-	budget, err := newRistretto(cfg.DetailBytes)
-	if err != nil {
-		exact.close()
-		return nil, err
-	}
-	return newDenylist(cfg, exact, budget)
+	return newDenylist(cfg, st, cfg.DetailBytes > 0)
 }
 
-// newDenylist takes over the stores and closes them if it fails.
-func newDenylist(cfg Config, exact, budget store) (*Denylist, error) {
+// newDenylist takes over the store and closes it if it fails.
+func newDenylist(cfg Config, st store, forgets bool) (*Denylist, error) {
 	d := &Denylist{
 		hash:     newHasher(),
 		clock:    newClock(cfg.Now, cfg.AsOf),
@@ -86,7 +78,7 @@ func newDenylist(cfg Config, exact, budget store) (*Denylist, error) {
 		interval: 10 * time.Second,
 	}
 	d.id = maphash.String(d.hash.issuer[0], "") | 1 // random, never the zero Ref's
-	d.details.init(exact, budget, d.lifetimes)
+	d.details.init(st, forgets, d.lifetimes)
 	for s := Token; s <= Issuer; s++ {
 		d.index[s].init(!s.whole())
 	}

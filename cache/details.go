@@ -42,6 +42,11 @@ func (t ticket) key() uint64 {
 // note is a change to a detail that a statement asks for.
 type note struct {
 	ticket
+	held
+}
+
+// held is a detail that is not in ristretto yet.
+type held struct {
 	seq    uint64
 	until  uint32
 	action action
@@ -62,10 +67,10 @@ const (
 // takes them in batches, one write per key, waits, reads back, and only then lets them go
 // from the map. What will not stay in ristretto stays there.
 type details struct {
-	exact  store // keeps everything
-	budget store // keeps what fits, for whole scopes; nil: exact keeps those too
-	gate   gate
-	room   room
+	store   store
+	forgets bool // the store keeps what fits into its budget, and nobody minds
+	gate    gate
+	room    room
 
 	retried atomic.Uint64
 	writing sync.Mutex                      // one writer to the stores; guards the next three
@@ -74,19 +79,14 @@ type details struct {
 	ttls    func() func(note) time.Duration // how long a note must live at least
 }
 
-func (ds *details) init(exact, budget store, ttls func() func(note) time.Duration) {
-	ds.exact, ds.budget, ds.ttls = exact, budget, ttls
-	ds.room.init(ds.writeAll)
-}
-
-func (ds *details) storeFor(s Scope) store {
-	if ds.budget != nil && s.whole() {
-		return ds.budget
+func (ds *details) init(st store, forgets bool, ttls func() func(note) time.Duration) {
+	ds.store, ds.forgets, ds.ttls = st, forgets, ttls
+	most := roomSize
+	if forgets {
+		most = roomSizeBudget
 	}
-	return ds.exact
+	ds.room.init(most, ds.writeLater)
 }
-
-func (ds *details) forgetful(s Scope) bool { return ds.budget != nil && s.whole() }
 
 // get returns the sequence kept for a ticket. Safe beside everything, also close.
 func (ds *details) get(t ticket) (seq uint64, ok bool) {
@@ -107,7 +107,7 @@ func (ds *details) read(t ticket) (uint64, bool) {
 }
 
 func (ds *details) stored(t ticket) (uint64, bool) {
-	if d, ok := ds.storeFor(t.scope).get(t.key()); ok && d.belongs(t.check) {
+	if d, ok := ds.store.get(t.key()); ok && d.belongs(t.check) {
 		return d.sequence(), true
 	}
 	return 0, false
@@ -121,7 +121,7 @@ func (ds *details) note(n note) {
 	if n.action != replace {
 		seq, ok := ds.read(n.ticket)
 		if !ok && n.action == extend {
-			if ds.forgetful(n.scope) {
+			if ds.forgets {
 				return
 			}
 			n.seq = 0 // unknown: the weaker statement must not take its place
@@ -138,23 +138,37 @@ const (
 	spins    = 64 // tries of one set while the write buffer is full
 )
 
-// settle leaves no more than a batch to be written later.
+// settle leaves no more to be written later than the room is for.
 func (ds *details) settle() {
-	if ds.room.waiting() >= batchSize {
+	for ds.room.full() && ds.writeBatch() {
+	}
+}
+
+// writeLater writes what waits, unless a lot has just come: then there is something more
+// urgent to do than to remember names.
+func (ds *details) writeLater() {
+	if !ds.room.postpone() {
 		ds.writeAll()
 	}
 }
 
-// writeAll writes what waits.
 func (ds *details) writeAll() {
+	for ds.writeBatch() {
+	}
+}
+
+// writeBatch writes some of what waits; false means that nothing does.
+func (ds *details) writeBatch() bool {
 	ds.writing.Lock()
 	defer ds.writing.Unlock()
-	for !ds.gate.shut.Load() {
-		if ds.batch = ds.room.take(ds.batch[:0]); len(ds.batch) == 0 {
-			return
-		}
-		ds.write(ds.batch)
+	if ds.gate.shut.Load() {
+		return false
 	}
+	if ds.batch = ds.room.take(ds.batch[:0]); len(ds.batch) == 0 {
+		return false
+	}
+	ds.write(ds.batch)
+	return true
 }
 
 // write returns when each note of a batch can be read back, or is to stay in the room.
@@ -166,18 +180,13 @@ func (ds *details) write(batch []note) {
 		if try > 0 {
 			ds.retried.Add(uint64(len(todo)))
 		}
-		budget := false
 		for _, n := range todo {
-			budget = budget || ds.forgetful(n.scope)
 			ds.set(n, ttl(n))
 		}
-		ds.exact.wait()
-		if budget {
-			ds.budget.wait()
-		}
+		ds.store.wait()
 		left := todo[:0]
 		for _, n := range todo {
-			if seq, ok := ds.stored(n.ticket); (!ok || seq != n.seq) && !ds.forgetful(n.scope) {
+			if seq, ok := ds.stored(n.ticket); (!ok || seq != n.seq) && !ds.forgets {
 				left = append(left, n)
 			}
 		}
@@ -189,8 +198,8 @@ func (ds *details) write(batch []note) {
 func (ds *details) set(n note, ttl time.Duration) {
 	// The store refuses to put a detail in the place of somebody else's; the read-back
 	// then leaves it in the room.
-	s, key, d := ds.storeFor(n.scope), n.key(), newDetail(n.check, n.seq)
-	for try := 0; !s.set(key, d, ttl) && try < spins && !ds.forgetful(n.scope); try++ {
+	key, d := n.key(), newDetail(n.check, n.seq)
+	for try := 0; !ds.store.set(key, d, ttl) && try < spins && !ds.forgets; try++ {
 		runtime.Gosched()
 	}
 }
@@ -209,8 +218,5 @@ func (ds *details) close() {
 	ds.room.close()
 	ds.writing.Lock() // the room may be being written
 	defer ds.writing.Unlock()
-	ds.exact.close()
-	if ds.budget != nil {
-		ds.budget.close()
-	}
+	ds.store.close()
 }

@@ -25,7 +25,7 @@ func (f foreignStore) close() { f.s.Close() }
 
 // NewWithStore makes a denylist whose details are in s.
 func NewWithStore(cfg Config, s Store) (*Denylist, error) {
-	return newDenylist(cfg, foreignStore{s}, nil)
+	return newDenylist(cfg, foreignStore{s}, false)
 }
 
 // Forge makes f choose both hashes of the keys for which it returns true. It must be

@@ -6,8 +6,16 @@ import (
 	"time"
 )
 
-// lag is how long notes may wait for others, to be written together: ristretto costs little by the batch.
-const lag = 100 * time.Millisecond
+const (
+	// lag is how long notes may wait for others, to be written together: ristretto costs
+	// little by the batch.
+	lag = 100 * time.Millisecond
+
+	// roomSize is how many may wait, at some 65 bytes; beyond it Apply writes before it
+	// returns. With a budget for details they are not worth so much.
+	roomSize       = 1 << 20
+	roomSizeBudget = 16 * batchSize
+)
 
 // room holds notes exactly, until ristretto has been seen to keep them: Apply need not
 // wait for ristretto, and nothing is in neither place for a moment.
@@ -15,38 +23,42 @@ type room struct {
 	n      atomic.Int64 // len(notes), for readers
 	stayed atomic.Int64 // of them: those that stay
 	later  *time.Timer  // writes what waits
+	most   int
 
-	mu    sync.RWMutex // guards what follows
-	notes map[ticket]note
-	queue []ticket // to be written; some twice, some gone
-	armed bool     // later is running
+	mu      sync.RWMutex // guards what follows
+	notes   map[ticket]held
+	queue   []ticket // to be written, from head on; some twice, some gone
+	head    int
+	arrived int  // since the timer last looked
+	armed   bool // the timer is running
 }
 
-func (r *room) init(write func()) {
-	r.notes = make(map[ticket]note)
+func (r *room) init(most int, write func()) {
+	r.most, r.notes = most, make(map[ticket]held)
 	r.later = time.AfterFunc(time.Hour, write)
 	r.later.Stop()
 }
 
-func (r *room) get(t ticket) (n note, ok bool) {
+func (r *room) get(t ticket) (h held, ok bool) {
 	if r.n.Load() == 0 {
-		return n, false
+		return h, false
 	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	n, ok = r.notes[t]
-	return n, ok
+	h, ok = r.notes[t]
+	return h, ok
 }
 
 func (r *room) put(n note) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n.stays = r.notes[n.ticket].stays
-	r.notes[n.ticket] = n
+	r.notes[n.ticket] = n.held
 	r.n.Store(int64(len(r.notes)))
 	if n.stays {
 		return
 	}
+	r.arrived++
 	r.queue = append(r.queue, n.ticket)
 	if !r.armed {
 		r.armed = true
@@ -54,32 +66,57 @@ func (r *room) put(n note) {
 	}
 }
 
-func (r *room) waiting() int {
+func (r *room) full() bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return len(r.queue)
+	return len(r.queue)-r.head >= r.most
+}
+
+// postpone sets the timer again if more than a batch has come since it was set.
+func (r *room) postpone() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	busy := r.arrived > batchSize
+	r.arrived = 0
+	if busy {
+		r.armed = true
+		r.later.Reset(lag)
+	}
+	return busy
 }
 
 // take appends at most a batch of what waits, each ticket once. They stay until release.
 func (r *room) take(batch []note) []note {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	done := 0
-	for ; done < len(r.queue) && len(batch) < batchSize; done++ {
-		n, ok := r.notes[r.queue[done]]
-		if !ok || n.stays || n.taken {
+	for ; r.head < len(r.queue) && len(batch) < batchSize; r.head++ {
+		t := r.queue[r.head]
+		h, ok := r.notes[t]
+		if !ok || h.stays || h.taken {
 			continue
 		}
-		n.taken = true
-		r.notes[n.ticket] = n
-		batch = append(batch, n)
+		h.taken = true
+		r.notes[t] = h
+		batch = append(batch, note{t, h})
 	}
-	r.queue = append(r.queue[:0], r.queue[done:]...)
-	if len(r.queue) == 0 {
-		r.armed = false
-		r.later.Stop()
+	switch {
+	case r.head == len(r.queue):
+		r.forget()
+	case r.head > len(r.queue)/2:
+		r.queue = r.queue[:copy(r.queue, r.queue[r.head:])]
+		r.head = 0
 	}
 	return batch
+}
+
+// forget ends a queue that is empty, and gives back the memory of a long one.
+func (r *room) forget() {
+	r.queue, r.head = r.queue[:0], 0
+	if cap(r.queue) > 4*batchSize {
+		r.queue = nil
+	}
+	r.armed = false
+	r.later.Stop()
 }
 
 // release lets a batch go, except what the store did not keep, and what has changed since
@@ -88,16 +125,19 @@ func (r *room) release(batch, lost []note) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, n := range lost {
-		if r.notes[n.ticket] == n {
+		if r.notes[n.ticket] == n.held {
 			n.stays = true
-			r.notes[n.ticket] = n
+			r.notes[n.ticket] = n.held
 			r.stayed.Add(1)
 		}
 	}
 	for _, n := range batch {
-		if r.notes[n.ticket] == n {
+		if r.notes[n.ticket] == n.held {
 			delete(r.notes, n.ticket)
 		}
+	}
+	if len(r.notes) == 0 {
+		r.notes = make(map[ticket]held) // a map keeps the memory of what it once held
 	}
 	r.n.Store(int64(len(r.notes)))
 }
@@ -108,8 +148,8 @@ func (r *room) sweep(limit int64) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for t, n := range r.notes {
-		if n.stays && expired(uint64(n.until), limit) {
+	for t, h := range r.notes {
+		if h.stays && expired(uint64(h.until), limit) {
 			delete(r.notes, t)
 			r.stayed.Add(-1)
 		}

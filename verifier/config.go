@@ -58,8 +58,8 @@ type Config struct {
 
 	// MaxEntries is how many living statements are held. Zero: 10 million. One more makes the node not ready; none is dropped.
 	MaxEntries int
-	// DetailBytes is the memory for the details of statements that name one token or one session. Zero: all are kept.
-	// Their presence, which is the verdict, is always kept.
+	// DetailBytes is the memory for the details of statements: which one it was. Zero: all are kept, some 200 bytes each. Their
+	// presence, cutoffs and generations, which are the verdict, are always kept.
 	DetailBytes int64
 	// MemoBytes is the memory for already verified tokens. Zero: 64 MiB. Negative: every token is verified every time.
 	MemoBytes int64

@@ -65,13 +65,20 @@ func scan(r io.Reader, id Identity, apply func([]Statement) error) (c Contents, 
 		}
 		switch kind {
 		case kindStatements:
-			batch = batch[:0]
-			if err = statements(payload, func(s Statement) { batch = append(batch, s) }); err == nil && apply != nil {
+			var n int
+			if apply == nil {
+				n, err = count(payload)
+			} else {
+				batch = batch[:0]
+				err = statements(payload, func(s Statement) { batch = append(batch, s) })
+				n = len(batch)
+			}
+			if err == nil && apply != nil {
 				if err := apply(batch); err != nil {
 					return Contents{}, err
 				}
 			}
-			c.Statements += len(batch)
+			c.Statements += n
 		case kindMark:
 			c.Mark, err = decodeMark(payload)
 			c.Marked = true

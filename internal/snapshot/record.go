@@ -47,8 +47,10 @@ var errRecord = errors.New("a record cannot be read")
 
 // reader takes values off a payload; after a mistake it gives zeros and err is set.
 type reader struct {
-	b   []byte
-	err error
+	b      []byte
+	err    error
+	skim   bool   // make no strings: only whether it can be read is asked
+	issuer string // the last one: most statements have the same
 }
 
 func (r *reader) take(n uint64) []byte {
@@ -81,14 +83,26 @@ func (r *reader) int() int64 {
 	return v
 }
 
+func (r *reader) text() string {
+	b := r.take(r.uint())
+	if r.skim {
+		return ""
+	}
+	return string(b)
+}
+
 func (r *reader) statement() (s Statement) {
 	if scope := r.take(1); scope != nil {
 		s.Scope = scope[0]
 	}
-	s.Issuer = string(r.take(r.uint()))
-	s.Key = string(r.take(r.uint()))
+	issuer := r.take(r.uint())
+	if !r.skim && string(issuer) != r.issuer {
+		r.issuer = string(issuer)
+	}
+	s.Issuer = r.issuer
+	s.Key = r.text()
 	s.Before, s.Gen, s.Until, s.Sequence = r.int(), r.uint(), r.int(), r.uint()
-	s.Text = string(r.take(r.uint()))
+	s.Text = r.text()
 	return s
 }
 
@@ -103,6 +117,16 @@ func statements(payload []byte, each func(Statement)) error {
 		each(s)
 	}
 	return r.err
+}
+
+// count only asks whether they can be read.
+func count(payload []byte) (n int, err error) {
+	for r := (reader{b: payload, skim: true}); len(r.b) > 0; n++ {
+		if _ = r.statement(); r.err != nil {
+			return 0, r.err
+		}
+	}
+	return n, nil
 }
 
 func (m Mark) encode() []byte {
