@@ -63,7 +63,7 @@ func New(ctx context.Context, c Config) (*Issuer, error) {
 		return nil, err
 	}
 	// First what can be wrong without NATS: nobody should wait for a server to hear of it.
-	i := &Issuer{cfg: c, log: c.Logger, started: c.Now(), backlog: newBacklog(), users: c.Users,
+	i := &Issuer{cfg: c, log: c.Logger, started: c.Now(), backlog: newBacklog(),
 		passwords: newPasswords(c.Argon2, c.PasswordWorkers),
 		registrar: registrar{wake: make(chan struct{}, 1), gone: map[string]*departure{}}}
 	i.patience.Store(int64(c.Timeout))
@@ -118,8 +118,8 @@ func New(ctx context.Context, c Config) (*Issuer, error) {
 		newAddresses(pace{float64(c.AddressBurst), c.AddressEvery}, c.Now), c.Now}
 	i.haste.users = newAddresses(pace{float64(c.OwnBurst), c.OwnEvery}, c.Now)
 	i.limit.narrow, i.limit.wide = i.throttle.with(c.RevokeBurst, c.RevokeEvery), i.throttle.with(c.WideBurst, c.WideEvery)
-	if i.users == nil {
-		i.users = kvUsers{i.store}
+	if i.users = (kvUsers{i.store}); c.Users != nil {
+		i.users = newExact(c.Users, c.Logger)
 	}
 	if err := i.keys.begin(); err != nil {
 		return nil, err
@@ -157,7 +157,12 @@ func New(ctx context.Context, c Config) (*Issuer, error) {
 }
 
 // Users is the store of accounts.
-func (i *Issuer) Users() Users { return i.users }
+func (i *Issuer) Users() Users {
+	if i.cfg.Users != nil {
+		return i.cfg.Users
+	}
+	return i.users
+}
 
 // Handler serves all endpoints, under the path of the issuer URL.
 func (i *Issuer) Handler() http.Handler { return i.handler }

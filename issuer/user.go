@@ -42,8 +42,8 @@ type Users interface {
 	Create(ctx context.Context, u User) (User, error)
 	// Get finds by Sub, exactly; it must return ErrNoUser if there is none, whatever the text.
 	Get(ctx context.Context, sub string) (User, error)
-	// ByName finds by name, case ignored; it must return ErrNoUser if there is none, whatever the text. No character means
-	// anything. Let it do the same work for both: the time must not tell who exists.
+	// ByName finds by name, case ignored and nothing else; it must return ErrNoUser if there is none, whatever the text. No
+	// character means anything. The issuer takes an account that was found by another spelling for none. Let it do the same work for both: the time must not tell who exists.
 	ByName(ctx context.Context, name string) (User, error)
 	// Update replaces the user with the same Sub if its Revision is still u.Revision, else it must return ErrConflict and
 	// change nothing; the new Revision is another one. Sub, Name and Created never change: it must return ErrUser if the name

@@ -101,7 +101,7 @@ func (s *suite) fold() {
 		}
 		s.same("by name "+name, got, u)
 	}
-	for _, name := range []string{"Ann OΣ", "Ann  ÖΣ", "Ann", "Ann O\u0308Σ", "Ann ÖΣ."} {
+	for _, name := range []string{"Ann OΣ", "Ann  ÖΣ", "Ann", "Ann O\u0308Σ", "Ann ÖΣ.", "Ａnn ÖΣ", "A.nn ÖΣ", "Ann\u00a0ÖΣ", "Ann\u200b ÖΣ", "ann os"} {
 		_, err := s.one.ByName(s.Context(), name)
 		s.fails("by name "+name, err, issuer.ErrNoUser)
 	}
