@@ -165,7 +165,7 @@ func (i *Issuer) order(w http.ResponseWriter, r *http.Request, c accessClaims, q
 		return err
 	}
 	if q.dryRun {
-		p, err := i.preview(r.Context(), q.Revocation)
+		p, err := i.preview(r.Context(), c, q.Revocation)
 		if err != nil {
 			return err
 		}
@@ -181,7 +181,8 @@ func (i *Issuer) order(w http.ResponseWriter, r *http.Request, c accessClaims, q
 
 // serveAdminSessions lists living sessions of a user or a client, or of a user at a client.
 func (i *Issuer) serveAdminSessions(w http.ResponseWriter, r *http.Request) error {
-	if _, err := i.operator(r, ScopeAdmin); err != nil {
+	c, err := i.operator(r, ScopeAdmin)
+	if err != nil {
 		return err
 	}
 	q, err := readQuery(r, "sub", "username", "client_id", "limit", "cursor")
@@ -204,7 +205,7 @@ func (i *Issuer) serveAdminSessions(w http.ResponseWriter, r *http.Request) erro
 	case f == filter{}:
 		return badRequest("sub, username or client_id is required")
 	}
-	answer, err := i.sessionsPage(r, f, q, func(s *session, l *listed) { l.Subject = s.Sub })
+	answer, err := i.sessionsPage(r, c, f, q, func(s *session, l *listed) { l.Subject = s.Sub })
 	if err != nil {
 		return err
 	}

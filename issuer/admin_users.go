@@ -56,7 +56,7 @@ func (i *Issuer) serveAdminUsers(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if r.Method != http.MethodPost {
-		return i.listUsers(w, r)
+		return i.listUsers(w, r, c)
 	}
 	var name, password, reason, txn string
 	var scopes []string
@@ -80,7 +80,7 @@ type usersAnswer struct {
 }
 
 // listUsers gives a page in the order of names. Every page reads all users, for a store has no order; it keeps one page of them.
-func (i *Issuer) listUsers(w http.ResponseWriter, r *http.Request) error {
+func (i *Issuer) listUsers(w http.ResponseWriter, r *http.Request, c accessClaims) error {
 	q, err := readQuery(r, "username", "limit", "cursor")
 	if err != nil {
 		return err
@@ -105,6 +105,14 @@ func (i *Issuer) listUsers(w http.ResponseWriter, r *http.Request) error {
 	after, err := base64.RawURLEncoding.DecodeString(q["cursor"])
 	if err != nil {
 		return badRequest("cursor: is not one of ours")
+	}
+	done, err := i.lists.take(c.Subject)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := i.step("list"); err != nil {
+		return err
 	}
 	order := func(a, b User) int { return cmp.Compare(foldName(a.Name), foldName(b.Name)) }
 	var page []User // sorted, one more than the limit

@@ -111,7 +111,8 @@ type Config struct {
 	// number of replicas, so that one address alone cannot take all the attempts of an account.
 	AddressEvery time.Duration
 	// OwnBurst is how often at once one user may do at each replica what costs all others something although she may do it: log in,
-	// renew by cookie, revoke an access token of her own (the latter two leave a statement on every node); 0 is 100.
+	// renew by cookie, revoke an access token of her own (the latter two leave a statement on every node), list her sessions;
+	// 0 is 100.
 	OwnBurst int
 	// OwnEvery is how often one more of those is granted after that; 0 is one second.
 	OwnEvery time.Duration

@@ -436,3 +436,6 @@ func CallerAddress(trusted []netip.Prefix, r *http.Request) string {
 
 // Token is a new identifier.
 func Token(n int) string { return token(n) }
+
+// SetLists of all users together that may be read at once.
+func SetLists(i *Issuer, most int) { i.lists.most = most }

@@ -5,14 +5,15 @@ import "sync/atomic"
 // haste bounds how fast one user may do at this replica what is hers to do and costs all others something: a hash, a record, a
 // statement on every node. Only who has her password or a living token of hers takes from it, so nobody else can empty it.
 type haste struct {
-	users          *addresses
-	logins, tokens atomic.Uint64 // refused
+	users                 *addresses
+	logins, tokens, lists atomic.Uint64 // refused
 }
 
 // What is counted, each by itself: a thief with a token must not keep her from logging in.
 const (
 	hasteLogin  = "login\x00"  // and the account's folded name
 	hasteTokens = "tokens\x00" // and the subject
+	hasteLists  = "lists\x00"  // likewise
 )
 
 // hastyError is a ThrottledError that nobody else has caused.
@@ -30,6 +31,15 @@ func (h *haste) spent(key string) error {
 		return &hastyError{err}
 	}
 	_ = h.users.take(key, -1) // giving never fails
+	return nil
+}
+
+// list is taken for reading her sessions.
+func (h *haste) list(sub string) error {
+	if err := h.take(hasteLists + sub); err != nil {
+		h.lists.Add(1)
+		return &hastyError{err}
+	}
 	return nil
 }
 

@@ -31,6 +31,7 @@ type Issuer struct {
 	throttle  *throttle
 	limit     limit
 	haste     haste
+	lists     *lists
 	publisher *events.Publisher
 	feed      *events.Subscriber
 	deny      *cache.Denylist
@@ -63,7 +64,7 @@ func New(ctx context.Context, c Config) (*Issuer, error) {
 		return nil, err
 	}
 	// First what can be wrong without NATS: nobody should wait for a server to hear of it.
-	i := &Issuer{cfg: c, log: c.Logger, started: c.Now(), backlog: newBacklog(),
+	i := &Issuer{cfg: c, log: c.Logger, started: c.Now(), backlog: newBacklog(), lists: newLists(),
 		passwords: newPasswords(c.Argon2, c.PasswordWorkers),
 		registrar: registrar{wake: make(chan struct{}, 1), gone: map[string]*departure{}}}
 	i.patience.Store(int64(c.Timeout))

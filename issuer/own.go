@@ -150,7 +150,10 @@ func (i *Issuer) serveSessions(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	answer, err := i.sessionsPage(r, i.reach(c), q, func(s *session, l *listed) { l.Current = s.sid == c.Session })
+	if err := i.haste.list(c.Subject); err != nil {
+		return err
+	}
+	answer, err := i.sessionsPage(r, c, i.reach(c), q, func(s *session, l *listed) { l.Current = s.sid == c.Session })
 	if err != nil {
 		return err
 	}
@@ -159,7 +162,8 @@ func (i *Issuer) serveSessions(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func (i *Issuer) sessionsPage(r *http.Request, f filter, q map[string]string, each func(*session, *listed)) (sessionsAnswer, error) {
+// sessionsPage is for the bearer of c.
+func (i *Issuer) sessionsPage(r *http.Request, c accessClaims, f filter, q map[string]string, each func(*session, *listed)) (sessionsAnswer, error) {
 	limit, after := uint64(pageDefault), uint64(0)
 	var err error
 	if text, ok := q["limit"]; ok {
@@ -171,6 +175,14 @@ func (i *Issuer) sessionsPage(r *http.Request, f filter, q map[string]string, ea
 		if after, err = strconv.ParseUint(text, 10, 63); err != nil {
 			return sessionsAnswer{}, badRequest("cursor: must be the next of an earlier answer")
 		}
+	}
+	done, err := i.lists.take(c.Subject)
+	if err != nil {
+		return sessionsAnswer{}, err
+	}
+	defer done()
+	if err := i.step("list"); err != nil {
+		return sessionsAnswer{}, err
 	}
 	ss, next, err := i.page(r.Context(), f, after, int(limit))
 	if err != nil {

@@ -25,7 +25,7 @@ const (
 	previewRun  = 500 // at once
 )
 
-func (i *Issuer) preview(ctx context.Context, r events.Revocation) (preview, error) {
+func (i *Issuer) preview(ctx context.Context, c accessClaims, r events.Revocation) (preview, error) {
 	p := preview{DryRun: true, Scope: r.Scope.String(), Key: r.Key, Exact: true, Clients: map[string]int{}}
 	var f filter
 	switch r.Scope {
@@ -43,7 +43,15 @@ func (i *Issuer) preview(ctx context.Context, r events.Revocation) (preview, err
 	case events.Client:
 		f.client = r.Key
 	}
-	err := i.count(ctx, &p, f, previewMost)
+	done, err := i.lists.take(c.Subject)
+	if err != nil {
+		return p, err
+	}
+	defer done()
+	if err := i.step("list"); err != nil {
+		return p, err
+	}
+	err = i.count(ctx, &p, f, previewMost)
 	return p, err
 }
 

@@ -24,8 +24,9 @@ type Stats struct {
 	// account or the address had to wait.
 	PasswordsRight, PasswordsWrong, PasswordsThrottled uint64
 	// LoginsHasty and TokensHasty were refused because the user herself, or who has her password or a token of hers, was faster than
-	// OwnEvery: logins, and renewals by cookie with revocations of access tokens. Others' guesses are not among them.
-	LoginsHasty, TokensHasty uint64
+	// OwnEvery: logins, renewals by cookie with revocations of access tokens, and lists of her sessions. Others' guesses are not
+	// among them.
+	LoginsHasty, TokensHasty, ListsHasty uint64
 	// RevocationsThrottled were refused because an operator or a system revoked too fast.
 	RevocationsThrottled uint64
 	// OnceMinted are one-time tokens given out.
@@ -56,7 +57,7 @@ func (i *Issuer) Stats() Stats {
 	s := Stats{
 		InvalidStatements: i.deny.Stats().Invalid, Returned: c.returned.Load(), Clients: len(i.clients.Load().byID),
 		PasswordsRight: c.right.Load(), PasswordsWrong: c.wrong.Load(), PasswordsThrottled: c.throttled.Load(),
-		LoginsHasty: i.haste.logins.Load(), TokensHasty: i.haste.tokens.Load(),
+		LoginsHasty: i.haste.logins.Load(), TokensHasty: i.haste.tokens.Load(), ListsHasty: i.haste.lists.Load(),
 		RevocationsThrottled: i.limit.refused.Load(), OnceMinted: c.minted.Load(),
 	}
 	if p := i.registrar.problem.Load(); p != nil {

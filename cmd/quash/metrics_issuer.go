@@ -25,7 +25,7 @@ func newIssuerCollector(get func() *issuer.Issuer) *issuerCollector {
 		clients:   desc("quash_issuer_clients", "Clients known, disabled ones included."),
 		ledger:    desc("quash_issuer_ledger_ok", "0 once the ledger cannot be written: a stream that is lost then stays incomplete."),
 		passwords: desc("quash_issuer_passwords_total", "Passwords shown, by result: right, wrong, throttled (not looked at).", "result"),
-		hasty:     desc("quash_issuer_own_throttled_total", "Refused because one user was too fast with what is her own: login; token (renewals by cookie, revocations of access tokens).", "what"),
+		hasty:     desc("quash_issuer_own_throttled_total", "Refused because one user was too fast with what is her own: login; token (renewals by cookie, revocations of access tokens); list (of her sessions).", "what"),
 		throttled: desc("quash_issuer_revocations_throttled_total", "Revocations over HTTP refused because one operator or system was too fast."),
 		minted:    desc("quash_issuer_one_time_minted_total", "One-time tokens given out."),
 		returned:  desc("quash_issuer_statements_returned_total", "Statements that the stream had lost and was given back."),
@@ -55,6 +55,7 @@ func (c *issuerCollector) Collect(ch chan<- prometheus.Metric) {
 	counter(ch, c.passwords, s.PasswordsThrottled, "throttled")
 	counter(ch, c.hasty, s.LoginsHasty, "login")
 	counter(ch, c.hasty, s.TokensHasty, "token")
+	counter(ch, c.hasty, s.ListsHasty, "list")
 	counter(ch, c.throttled, s.RevocationsThrottled)
 	counter(ch, c.minted, s.OnceMinted)
 	counter(ch, c.returned, s.Returned)
