@@ -41,9 +41,9 @@ func (i *Issuer) authorize(r *http.Request, q *authorization, name, password str
 	}
 	from := i.origin(r)
 	var p proof
-	err := i.attempt(r.Context(), name, from.address, func() (err error) {
+	err := i.attempt(r.Context(), name, from.address, func(try *attempt) (err error) {
 		var checked judged
-		p, err = i.prove(r.Context(), name, password, q.client, &checked)
+		p, err = i.prove(r.Context(), try, name, password, q.client, &checked)
 		return err
 	})
 	if err != nil {

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -21,6 +23,7 @@ type bucket struct {
 	stream jetstream.Stream
 	kv     jetstream.KeyValue
 	prefix string // "$KV.NAME."
+	direct string // where several records can be asked for at once; empty: nowhere
 }
 
 // bucketConfig: lossy buckets hold what may be lost and forget after maxAge.
@@ -71,7 +74,12 @@ func openBucket(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, c bu
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", c.name, unavailable(err))
 	}
-	return &bucket{nc: nc, js: js, stream: stream, kv: kv, prefix: "$KV." + c.name + "."}, nil
+	b := &bucket{nc: nc, js: js, stream: stream, kv: kv, prefix: "$KV." + c.name + "."}
+	if got.AllowDirect && !c.lossy {
+		b.direct = "$JS.API.DIRECT.GET." + want.Name
+		err = b.tryMany(ctx)
+	}
+	return b, err
 }
 
 // record is one stored value. A revision of 0 means that the key was never written or is long gone; a deleted key has a
@@ -95,43 +103,35 @@ func (b *bucket) get(ctx context.Context, key string) (record, error) {
 	if err != nil {
 		return record{}, fmt.Errorf("read %s: %w", keyKind(key), unavailable(err))
 	}
-	r := record{key: key, revision: m.Sequence}
-	if m.Header.Get("KV-Operation") == "" && m.Header.Get("Nats-Marker-Reason") == "" {
-		r.value = m.Data
-		if r.value == nil {
-			r.value = []byte{}
-		}
-	} else if neverDeleted(key) {
-		return record{}, badRecord(key, errors.New("was deleted, which the issuer never does"))
-	}
-	return r, nil
+	return stored(key, m.Sequence, m.Header, m.Data)
 }
 
 // getAll reads several keys at once, in their order.
 func (b *bucket) getAll(ctx context.Context, keys ...string) ([]record, error) {
-	type answer struct {
-		n   int
-		r   record
-		err error
+	if b.direct == "" {
+		return b.getEach(ctx, keys)
 	}
-	answers := make(chan answer, len(keys))
-	for n, key := range keys[1:] {
-		go func() {
-			r, err := b.get(ctx, key)
-			answers <- answer{n + 1, r, err}
-		}()
-	}
-	out := make([]record, len(keys))
-	var failed error
-	out[0], failed = b.get(ctx, keys[0])
-	for range keys[1:] {
-		a := <-answers
-		out[a.n] = a.r
-		if a.err != nil {
-			failed = a.err
+	out := make([]record, 0, len(keys))
+	for run := range slices.Chunk(keys, readsAtOnce) {
+		rs, err := b.getMany(ctx, run)
+		if err != nil {
+			return nil, err
 		}
+		out = append(out, rs...)
 	}
-	return out, failed
+	return out, nil
+}
+
+// getEach asks the leader for each of the keys, all at the same time.
+func (b *bucket) getEach(ctx context.Context, keys []string) ([]record, error) {
+	out := make([]record, len(keys))
+	errs := make([]error, len(keys))
+	var all sync.WaitGroup
+	for n, key := range keys {
+		all.Go(func() { out[n], errs[n] = b.get(ctx, key) })
+	}
+	all.Wait()
+	return out, errors.Join(errs...)
 }
 
 // write is one record to be stored if its key's revision is still the one given (anyRevision: whatever it is). A nil value

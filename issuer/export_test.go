@@ -439,3 +439,33 @@ func Token(n int) string { return token(n) }
 
 // SetLists of all users together that may be read at once.
 func SetLists(i *Issuer, most int) { i.lists.most = most }
+
+// ReadMany asks one question for several records, where only the responder of the given subject can hear it.
+func ReadMany(ctx context.Context, i *Issuer, subject string, keys ...string) (exist []bool, err error) {
+	b := *i.store
+	b.direct = subject
+	rs, err := b.getMany(ctx, keys)
+	for _, r := range rs {
+		exist = append(exist, r.exists())
+	}
+	return exist, err
+}
+
+// RecordSubject of a key.
+func RecordSubject(i *Issuer, key string) string { return i.store.prefix + key }
+
+// MoveIdle stores another idle end of a session, as another replica would.
+func MoveIdle(ctx context.Context, i *Issuer, sid string, idle time.Time) error {
+	s, err := i.session(ctx, sid)
+	if err != nil {
+		return err
+	}
+	s.Idle = idle.Unix()
+	return i.writeSession(ctx, s)
+}
+
+// Recalls reports whether the issuer remembers the session of a refresh token.
+func Recalls(i *Issuer, refresh string) bool {
+	sid, secret, ok := parseRefreshToken(refresh)
+	return ok && i.recent.recall(sid, secret, i.cfg.Now()) != nil
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync"
 )
 
 // An index record says that a user has a session at a client: sessions are found by subject or client without reading them
@@ -41,7 +42,8 @@ func decodeIndex(r record) (index, error) {
 
 func (s *session) index() index { return index{s.Sub, s.Client, s.sid} }
 
-// createSession stores a new session, its index record and what else belongs to it, all or none. Every session begins here.
+// createSession stores a new session, its index record and what else belongs to it. Every session begins here. Nobody has heard of
+// the session before all of it is stored: what a crash or an error leaves of it is of no use to anybody and expires.
 func (i *Issuer) createSession(ctx context.Context, s *session, also ...write) error {
 	w, err := s.write(i.life(s))
 	if err != nil {
@@ -52,8 +54,17 @@ func (i *Issuer) createSession(ctx context.Context, s *session, also ...write) e
 	if err != nil {
 		return err
 	}
-	s.revision, err = i.store.commit(ctx, append([]write{w, {key: key, value: value, life: w.life}}, also...)...)
-	return err
+	entry := write{key: key, value: value, life: w.life}
+	if len(also) > 0 { // what exists already must not change without the session
+		s.revision, err = i.store.commit(ctx, append([]write{w, entry}, also...)...)
+		return err
+	}
+	var unlisted error
+	var both sync.WaitGroup // a batch takes the server ten times as long
+	both.Go(func() { _, unlisted = i.store.put(ctx, entry) })
+	s.revision, err = i.store.put(ctx, w)
+	both.Wait()
+	return errors.Join(err, unlisted)
 }
 
 // dropSession takes back a session that nobody has heard of yet, and its index record. One that was given out ends through Revoke.

@@ -36,6 +36,7 @@ type Issuer struct {
 	feed      *events.Subscriber
 	deny      *cache.Denylist
 	memo      atomic.Pointer[cache.Memo[*signed]] // nil, which remembers nothing, until Run
+	recent    recent
 	retention events.Retention
 	handler   http.Handler
 	started   time.Time
@@ -210,6 +211,12 @@ func (i *Issuer) Run(ctx context.Context) error {
 	}
 	i.memo.Store(memo)
 	defer memo.Close()
+	sessions, err := cache.NewMemo[session](cache.MemoConfig{MaxBytes: recentBytes})
+	if err != nil {
+		return err
+	}
+	i.recent.memo.Store(sessions)
+	defer sessions.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var all sync.WaitGroup

@@ -16,19 +16,15 @@ type PasswordChecker interface {
 	CheckPassword(ctx context.Context, u User, password string) (bool, error)
 }
 
-// judge compares the password; a zero User, for a name that does not exist, costs what others cost. Errors: ErrCredentials,
-// ErrUnavailable.
-func (i *Issuer) judge(ctx context.Context, u User, password string) error {
-	ok, err := false, error(nil)
-	if checker, own := i.users.(PasswordChecker); own && u.PasswordHash == "" {
-		if err := i.passwords.acquire(ctx); err != nil {
-			return err
-		}
-		ok, err = checker.CheckPassword(ctx, u, password)
-		i.passwords.release()
-		ok = ok && u.Sub != ""
-	} else {
-		ok, err = i.passwords.matches(ctx, u.PasswordHash, password)
+// judge compares the password, within an attempt; a zero User, for a name that does not exist, costs what others cost. Errors:
+// ErrCredentials, ErrThrottled, ErrUnavailable.
+func (i *Issuer) judge(ctx context.Context, try *attempt, u User, password string) error {
+	if err := try.ready(); err != nil {
+		return err
+	}
+	ok, err := i.compare(ctx, u, password)
+	if refused := try.granted(); refused != nil { // who may not try is told nothing of the password
+		return refused
 	}
 	switch {
 	case err != nil:
@@ -36,7 +32,21 @@ func (i *Issuer) judge(ctx context.Context, u User, password string) error {
 	case !ok:
 		return ErrCredentials
 	}
+	try.right(ctx)
 	return nil
+}
+
+func (i *Issuer) compare(ctx context.Context, u User, password string) (bool, error) {
+	checker, own := i.users.(PasswordChecker)
+	if !own || u.PasswordHash != "" {
+		return i.passwords.matches(ctx, u.PasswordHash, password)
+	}
+	if err := i.passwords.acquire(ctx); err != nil {
+		return false, err
+	}
+	defer i.passwords.release()
+	ok, err := checker.CheckPassword(ctx, u, password)
+	return ok && u.Sub != "", err
 }
 
 // renewHash stores the password's hash with today's cost if the stored one was made with another, after the answer: the

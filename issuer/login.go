@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/quash-auth/quash/cache"
@@ -24,16 +25,16 @@ type grant struct {
 
 // login checks the password and starts a session. Errors: ErrCredentials, ErrDisabled, ErrThrottled, ErrUnavailable.
 func (i *Issuer) login(ctx context.Context, name, password string, client Client, from origin) (g *grant, err error) {
-	err = i.attempt(ctx, name, from.address, func() error {
-		g, err = i.start(ctx, name, password, client, from)
+	err = i.attempt(ctx, name, from.address, func(try *attempt) error {
+		g, err = i.start(ctx, try, name, password, client, from)
 		return err
 	})
 	return g, err
 }
 
-// attempt calls f, which looks at a password, if the account and the address may try one now. Every place that asks for
-// a password does it through here.
-func (i *Issuer) attempt(ctx context.Context, name, address string, f func() error) (err error) {
+// attempt calls f, which judges a password, if the account and the address may try one now. Every place that asks for a
+// password does it through here.
+func (i *Issuer) attempt(ctx context.Context, name, address string, f func(*attempt) error) (err error) {
 	defer func() { i.counts.password(err) }()
 	if err := i.current(); err != nil {
 		return err
@@ -41,36 +42,27 @@ func (i *Issuer) attempt(ctx context.Context, name, address string, f func() err
 	if err := i.haste.spent(hasteLogin + foldName(name)); err != nil {
 		return err
 	}
-	try, err := i.throttle.take(ctx, foldName(name), address)
-	if err != nil {
+	try := i.throttle.begin(ctx, foldName(name), address)
+	failed := f(try)
+	if err := try.granted(); err != nil {
 		return err
 	}
-	failed := f()
-	end := try.spare
-	switch {
-	case errors.Is(failed, ErrCredentials):
-		return failed
-	case failed == nil, errors.Is(failed, ErrDisabled):
-		end = try.success
+	if failed == nil || errors.Is(failed, ErrDisabled) {
 		_ = i.haste.take(hasteLogin + foldName(name)) // what is spent already was so by others at the same time
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveBackTimeout) // the request's own time may be up
-	defer cancel()
-	if err := end(ctx); err != nil && !errors.Is(err, ErrThrottled) {
+	if err := try.settled(ctx, errors.Is(failed, ErrCredentials)); err != nil && !errors.Is(err, ErrThrottled) {
 		i.log.Warn("login attempt not given back", "error", err)
 	}
 	return failed
 }
 
-const giveBackTimeout = time.Second
-
 // start makes a session of a password. It reads in an order that leaves no gap for a revocation, a disabling or a new
-// password: first the marks, then the user, and the marks again when the session is stored. Disabling writes the user
-// first and the mark second, so whoever misses the first sees the second.
-func (i *Issuer) start(ctx context.Context, name, password string, client Client, from origin) (*grant, error) {
+// password: the marks before the session's generation is chosen, so that it is older than whatever comes later; and the
+// marks again when it is stored, so that nobody is given a session that has ended meanwhile.
+func (i *Issuer) start(ctx context.Context, try *attempt, name, password string, client Client, from origin) (*grant, error) {
 	var checked judged
 	for range maxRounds {
-		p, err := i.prove(ctx, name, password, client, &checked)
+		p, err := i.prove(ctx, try, name, password, client, &checked)
 		if err != nil {
 			return nil, err
 		}
@@ -96,6 +88,7 @@ func (i *Issuer) start(ctx context.Context, name, password string, client Client
 			}
 			continue
 		}
+		i.recent.keep(s)
 		return i.grant(s, secret, s.Scope, p.at)
 	}
 	return nil, errContended
@@ -114,44 +107,52 @@ type judged struct {
 	hash string
 }
 
-// prove compares the password.
-func (i *Issuer) prove(ctx context.Context, name, password string, client Client, checked *judged) (proof, error) {
+// prove compares the password, and meanwhile reads whether the user may have tokens: the marks and then the user again, whose hash
+// must still be the one that was compared.
+func (i *Issuer) prove(ctx context.Context, try *attempt, name, password string, client Client, checked *judged) (proof, error) {
 	for range maxRounds {
 		issued := i.cfg.Now()
 		u, err := i.users.ByName(ctx, name)
 		known := err == nil
-		if !known {
-			if !errors.Is(err, ErrNoUser) {
-				return proof{}, unavailable(err)
-			}
-			u.Sub = "unknown" // the same reads, so that it takes the same time
-		}
-		m, err := i.marks(ctx, u.Sub, client.ID)
-		if err != nil {
-			return proof{}, err
-		}
-		if u, err = i.users.Get(ctx, u.Sub); err != nil && !errors.Is(err, ErrNoUser) {
+		if !known && !errors.Is(err, ErrNoUser) {
 			return proof{}, unavailable(err)
 		}
+		sub := u.Sub
 		if !known {
-			u = User{}
+			u, sub = User{}, "unknown" // the same reads, so that it takes the same time
 		}
-		if !checked.done || u.PasswordHash != checked.hash {
-			if err := i.judge(ctx, u, password); err != nil {
-				return proof{}, err
+		var m marks
+		var now User
+		var unread error
+		var both sync.WaitGroup
+		both.Go(func() { m, now, unread = i.standing(ctx, sub, client.ID) })
+		var wrong error
+		if !known || !checked.done || u.PasswordHash != checked.hash {
+			wrong = i.judge(ctx, try, u, password)
+			if wrong == nil {
+				checked.done, checked.hash = true, u.PasswordHash
 			}
-			checked.done, checked.hash = true, u.PasswordHash
 		}
-		if u.Disabled {
+		both.Wait()
+		gone := errors.Is(unread, ErrNoUser)
+		switch judged := wrong == nil || errors.Is(wrong, ErrCredentials); {
+		case judged && known && (gone || unread == nil && now.PasswordHash != u.PasswordHash):
+			continue // it was changed, or the user is gone: once more
+		case wrong != nil:
+			return proof{}, wrong
+		case unread != nil:
+			return proof{}, unread
+		}
+		if now.Disabled {
 			return proof{}, ErrDisabled
 		}
-		again, err := i.hold(ctx, m, u.Sub, client.ID)
+		again, err := i.hold(ctx, m, sub, client.ID)
 		if err != nil {
 			return proof{}, err
 		}
 		if !again {
-			i.renewHash(ctx, u, password)
-			return proof{u, m.subject.Gen, issued}, nil
+			i.renewHash(ctx, now, password)
+			return proof{now, m.subject.Gen, issued}, nil
 		}
 	}
 	return proof{}, errContended

@@ -121,18 +121,55 @@ type marks struct {
 	subject, client, issuer mark
 }
 
-func (i *Issuer) marks(ctx context.Context, sub, client string) (marks, error) {
-	rs, err := i.store.getAll(ctx, markKey(events.Subject, sub), markKey(events.Client, client), markKey(events.Issuer, ""))
-	if err != nil {
-		return marks{}, err
-	}
-	var m marks
+func marksKeys(sub, client string) []string {
+	return []string{markKey(events.Subject, sub), markKey(events.Client, client), markKey(events.Issuer, "")}
+}
+
+func decodeMarks(rs []record) (m marks, err error) {
 	for n, dst := range []*mark{&m.subject, &m.client, &m.issuer} {
 		if *dst, err = decodeMark(rs[n]); err != nil {
 			return marks{}, err
 		}
 	}
 	return m, nil
+}
+
+func (i *Issuer) marks(ctx context.Context, sub, client string) (marks, error) {
+	rs, err := i.store.getAll(ctx, marksKeys(sub, client)...)
+	if err != nil {
+		return marks{}, err
+	}
+	return decodeMarks(rs)
+}
+
+// standing is what decides whether a user may have tokens: the marks, and then the user, or both of one instant. Disabling writes the
+// user first and the mark second, so whoever misses the first sees the second. If only the user is missing the error is
+// ErrNoUser; any other is ErrUnavailable.
+func (i *Issuer) standing(ctx context.Context, sub, client string) (marks, User, error) {
+	if ours, ok := i.users.(kvUsers); ok && ours.b == i.store && printable(sub, maxSubject) {
+		rs, err := i.store.getAll(ctx, append(marksKeys(sub, client), userKey(sub))...)
+		if err != nil {
+			return marks{}, User{}, err
+		}
+		m, err := decodeMarks(rs)
+		if err == nil && !rs[3].exists() {
+			err = ErrNoUser
+		}
+		if err != nil {
+			return m, User{}, err
+		}
+		u, err := decodeUser(rs[3])
+		return m, u, err
+	}
+	m, err := i.marks(ctx, sub, client)
+	if err != nil {
+		return marks{}, User{}, err
+	}
+	u, err := i.users.Get(ctx, sub)
+	if err != nil && !errors.Is(err, ErrNoUser) {
+		err = unavailable(err)
+	}
+	return m, u, err
 }
 
 // cutoff is the last second of which logins are over.

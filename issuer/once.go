@@ -2,7 +2,6 @@ package issuer
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -80,22 +79,15 @@ func (i *Issuer) MintOnce(ctx context.Context, o Once) (Minted, error) {
 	return m, nil
 }
 
-// speakFor returns the generation of a user who may have tokens, and a time for iat that no cutoff covers. The marks are read
-// before the user: disabling writes the user first, so whoever misses that carries a generation that is over.
+// speakFor returns the generation of a user who may have tokens, and a time for iat that no cutoff covers.
 func (i *Issuer) speakFor(ctx context.Context, sub, client string) (gen uint64, issued time.Time, err error) {
 	for range maxRounds {
 		issued = i.cfg.Now()
-		m, err := i.marks(ctx, sub, client)
+		m, u, err := i.standing(ctx, sub, client)
 		if err != nil {
 			return 0, issued, err
 		}
-		u, err := i.users.Get(ctx, sub)
-		switch {
-		case errors.Is(err, ErrNoUser):
-			return 0, issued, err
-		case err != nil:
-			return 0, issued, unavailable(err)
-		case u.Disabled:
+		if u.Disabled {
 			return 0, issued, ErrDisabled
 		}
 		again, err := i.hold(ctx, m, sub, client)
@@ -118,7 +110,7 @@ func (o *Once) complete(audience []string, longest time.Duration) error {
 		o.Life = min(defaultOnceLife, longest)
 	}
 	switch {
-	case !printable(o.Subject, 256):
+	case !printable(o.Subject, maxSubject):
 		return badOnce("sub", "is missing or not a subject")
 	case slices.Contains(o.Audience, ""):
 		return badOnce("audience", "has an empty member")

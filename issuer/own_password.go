@@ -40,7 +40,9 @@ func (i *Issuer) servePassword(w http.ResponseWriter, r *http.Request) error {
 	if _, elsewhere := i.users.(PasswordChecker); elsewhere && u.PasswordHash == "" {
 		return &fault{status: http.StatusForbidden, code: "access_denied", description: "the password is not kept here: change it where it is"}
 	}
-	err = i.attempt(r.Context(), u.Name, i.origin(r).address, func() error { return i.judge(r.Context(), u, current) })
+	err = i.attempt(r.Context(), u.Name, i.origin(r).address, func(try *attempt) error {
+		return i.judge(r.Context(), try, u, current)
+	})
 	if errors.Is(err, ErrCredentials) {
 		return errWrongPassword
 	}

@@ -70,9 +70,9 @@ func encodePeers(key string, ps []peer) ([]byte, error) {
 }
 
 // takePair takes n tokens of the pair, if it is one. What takes becomes the latest.
-func (t *throttle) takePair(ctx context.Context, account, address string, n float64) (known bool, err error) {
-	key, hash := peersKey(account), peerHash(account, address)
-	err = t.update(ctx, key, func(r record) ([]byte, error) {
+func (a *attempt) takePair(ctx context.Context, n float64) (known bool, after *record, err error) {
+	key, hash := peersKey(a.account), peerHash(a.account, a.address)
+	after, err = a.t.update(ctx, counter{key, a.peers, a.look}, func(r record) ([]byte, error) {
 		ps, err := decodePeers(r)
 		if err != nil {
 			return nil, err
@@ -82,18 +82,18 @@ func (t *throttle) takePair(ctx context.Context, account, address string, n floa
 			return nil, nil
 		}
 		p := ps[at]
-		if err := t.pace.take(&p.tokens, n, t.now()); err != nil {
+		if err := a.t.pace.take(&p.tokens, n, a.t.now()); err != nil {
 			return nil, err
 		}
 		return encodePeers(key, append([]peer{p}, slices.Delete(ps, at, at+1)...))
 	})
-	return known, err
+	return known, after, err
 }
 
 // remember makes the address the account's latest.
-func (t *throttle) remember(ctx context.Context, account, address string) error {
-	key, hash := peersKey(account), peerHash(account, address)
-	return t.update(ctx, key, func(r record) ([]byte, error) {
+func (a *attempt) remember(ctx context.Context) error {
+	key, hash := peersKey(a.account), peerHash(a.account, a.address)
+	_, err := a.t.update(ctx, counter{key: key, last: a.peers}, func(r record) ([]byte, error) {
 		ps, err := decodePeers(r)
 		if err != nil {
 			return nil, err
@@ -101,7 +101,8 @@ func (t *throttle) remember(ctx context.Context, account, address string) error 
 		if slices.ContainsFunc(ps, func(p peer) bool { return p.Hash == hash }) {
 			return nil, nil
 		}
-		ps = append([]peer{{hash, tokens{t.pace.burst, t.now().UnixMilli()}}}, ps...)
+		ps = append([]peer{{hash, tokens{a.t.pace.burst, a.t.now().UnixMilli()}}}, ps...)
 		return encodePeers(key, ps[:min(len(ps), peersMost)])
 	})
+	return err
 }

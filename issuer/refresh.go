@@ -22,9 +22,16 @@ func (i *Issuer) refresh(ctx context.Context, raw string, client *Client, want s
 	if !ok {
 		return nil, ErrGrant
 	}
-	for range maxRounds {
+	for round := range maxRounds {
 		issued := i.cfg.Now() // before the marks are read, see raise
-		s, err := i.session(ctx, sid)
+		var s *session
+		var err error
+		if round == 0 {
+			s = i.recent.recall(sid, secret, issued)
+		}
+		if s == nil {
+			s, err = i.session(ctx, sid)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -81,22 +88,26 @@ func (i *Issuer) goOn(ctx context.Context, s *session, secret []byte, asked []st
 	return next(ctx, s, secret, asked, issued)
 }
 
-// rotate stores the successor, and meanwhile looks whether something wider has ended the session: then it does no harm that
-// it was rotated.
+// rotate stores the successor, and meanwhile looks whether something wider has ended the session, in which case it does no harm
+// that it was rotated, and signs.
 func (i *Issuer) rotate(ctx context.Context, s *session, secret []byte, asked []string, issued time.Time) (*grant, error) {
 	if err := i.step("rotate"); err != nil {
 		return nil, err
 	}
+	next := s.rotate(secret, issued, i.cfg.RefreshIdle)
 	type answer struct {
-		scope []string
-		err   error
+		g   *grant
+		err error
 	}
 	judged := make(chan answer, 1)
-	go func(s session) {
+	go func(s session) { // a copy: the other one gets a new revision
 		scope, err := i.stillGranted(ctx, &s, asked)
-		judged <- answer{scope, err}
+		var g *grant
+		if err == nil {
+			g, err = i.grant(&s, next, scope, issued)
+		}
+		judged <- answer{g, err}
 	}(*s)
-	next := s.rotate(secret, issued, i.cfg.RefreshIdle)
 	err := i.writeSession(ctx, s)
 	a := <-judged
 	switch {
@@ -108,15 +119,12 @@ func (i *Issuer) rotate(ctx context.Context, s *session, secret []byte, asked []
 	if err == nil {
 		err = i.step("rotated")
 	}
-	var g *grant
-	if err = errors.Join(err, a.err); err == nil {
-		g, err = i.grant(s, next, a.scope, issued)
-	}
-	if err != nil { // the client keeps its token and must be able to try again
+	if err = errors.Join(err, a.err); err != nil { // the client keeps its token and must be able to try again
 		i.unanswered.add(s, issued)
 		return nil, unavailable(err)
 	}
-	return g, nil
+	i.recent.keep(s)
+	return a.g, nil
 }
 
 // mayUse: the token is bound to its client (RFC 6749 §6). A confidential client must have authenticated.
@@ -156,24 +164,14 @@ var errBadScope = errors.New("issuer: the scope exceeds the one granted")
 // stillGranted reads everything wider than the session that may have ended it, and returns those of the asked scopes that the user
 // and the client still have.
 func (i *Issuer) stillGranted(ctx context.Context, s *session, asked []string) ([]string, error) {
-	type answer struct {
-		u   User
-		err error
-	}
-	users := make(chan answer, 1)
-	go func() {
-		u, err := i.users.Get(ctx, s.Sub)
-		users <- answer{u, err}
-	}()
-	m, err := i.marks(ctx, s.Sub, s.Client)
-	a := <-users
+	m, u, err := i.standing(ctx, s.Sub, s.Client)
 	switch {
+	case errors.Is(err, ErrNoUser):
+		return nil, ErrGrant
 	case err != nil:
 		return nil, err
-	case errors.Is(a.err, ErrNoUser), a.err == nil && a.u.Disabled, m.over(s):
+	case u.Disabled, m.over(s):
 		return nil, ErrGrant
-	case a.err != nil:
-		return nil, unavailable(a.err)
 	}
 	covered, err := i.covered(s) // again: a statement may have arrived during the reads
 	if err != nil {
@@ -186,7 +184,7 @@ func (i *Issuer) stillGranted(ctx context.Context, s *session, asked []string) (
 	if !ok {
 		return nil, ErrGrant
 	}
-	has := client.grant(a.u.Scopes)
+	has := client.grant(u.Scopes)
 	return slices.DeleteFunc(slices.Clone(asked), func(x string) bool { return !identityScope(x) && !slices.Contains(has, x) }), nil
 }
 

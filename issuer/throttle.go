@@ -20,9 +20,9 @@ func (e *ThrottledError) Error() string {
 // Unwrap makes it ErrThrottled.
 func (e *ThrottledError) Unwrap() error { return ErrThrottled }
 
-// throttle counts wrong passwords, for all replicas together. An attempt takes a token before the password is looked at and
-// anything but a wrong password gives it back, so guessing in parallel gains nothing, and neither a success nor our own
-// "busy" costs.
+// throttle counts wrong passwords, for all replicas together. An attempt takes a token before anybody is told about the password,
+// and anything but a wrong password gives it back, so guessing in parallel gains nothing, and neither a success nor our
+// own "busy" costs (attempt.go).
 //
 //   - Names that exist and names that do not share a fixed number of counters, by hash: the bucket cannot be flooded until it
 //     forgets, and being throttled says nothing about a name. Emptying a counter takes as many wrong passwords as any
@@ -86,52 +86,14 @@ func slotKey(account string) string {
 	return fmt.Sprintf("a.%04x", binary.BigEndian.Uint32(throttleHash(account))%throttleSlots)
 }
 
-// attempt is a granted one. Exactly one of fail, spare and success ends it.
-type attempt struct {
-	t                *throttle
-	account, address string
-	pair             bool // took a token of the pair, not of account and address
-}
-
-// take grants an attempt or returns a *ThrottledError. Known and unknown names cost the same.
-func (t *throttle) take(ctx context.Context, account, address string) (*attempt, error) {
-	a := &attempt{t: t, account: account, address: address}
-	var err error
-	if a.pair, err = t.takePair(ctx, account, address, 1); a.pair || err != nil {
-		return a, err
-	}
-	if err := t.addresses.take(address, 1); err != nil {
-		return nil, err
-	}
-	if err := t.add(ctx, slotKey(account), 1); err != nil {
-		_ = t.addresses.take(address, -1) // giving never fails
-		return nil, err
-	}
-	return a, nil
-}
-
-// spare gives everything back: no password was judged.
-func (a *attempt) spare(ctx context.Context) error {
-	if a.pair {
-		_, err := a.t.takePair(ctx, a.account, a.address, -1)
-		return err
-	}
-	_ = a.t.addresses.take(a.address, -1) // giving never fails
-	return a.t.add(ctx, slotKey(a.account), -1)
-}
-
-// success gives everything back and remembers that the account's owner comes from this address.
-func (a *attempt) success(ctx context.Context) error {
-	err := a.spare(ctx)
-	if a.pair {
-		return err
-	}
-	return errors.Join(err, a.t.remember(ctx, a.account, a.address))
-}
-
-// add takes n tokens of a shared counter.
+// add takes n tokens of a shared counter, or gives them if n is negative.
 func (t *throttle) add(ctx context.Context, key string, n float64) error {
-	return t.update(ctx, key, func(r record) ([]byte, error) {
+	_, err := t.count(ctx, counter{key: key}, n)
+	return err
+}
+
+func (t *throttle) count(ctx context.Context, c counter, n float64) (*record, error) {
+	return t.update(ctx, c, func(r record) ([]byte, error) {
 		v := tokens{t.pace.burst, t.now().UnixMilli()}
 		if r.exists() {
 			if err := r.decode(kindTokens, field{name: "left", into: &v.Left}, field{name: "at", into: &v.At}); err != nil {
@@ -141,31 +103,49 @@ func (t *throttle) add(ctx context.Context, key string, n float64) error {
 		if err := t.pace.take(&v, n, t.now()); err != nil {
 			return nil, err
 		}
-		return encodeRecord(kindTokens, key, v)
+		return encodeRecord(kindTokens, c.key, v)
 	})
 }
 
-// update is a compare-and-set of one record; change returns nil for none.
-func (t *throttle) update(ctx context.Context, key string, change func(record) ([]byte, error)) error {
-	done, err := t.turns.take(ctx, key) // here they would only make each other's compare-and-set fail
+// counter is a record to be changed.
+type counter struct {
+	key  string
+	last *record // as it was when we last saw it, which spares reading it; nil: unknown
+	seen func()  // called when there is something to take, before it is taken; nil: nobody waits for that
+}
+
+// update is a compare-and-set of one record; change returns nil for none. It returns the record as it is then.
+func (t *throttle) update(ctx context.Context, c counter, change func(record) ([]byte, error)) (*record, error) {
+	done, err := t.turns.take(ctx, c.key) // here they would only make each other's compare-and-set fail
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer done()
+	r := c.last
 	for range 16 {
-		r, err := t.b.get(ctx, key)
-		if err != nil {
-			return err
+		if r == nil {
+			now, err := t.b.get(ctx, c.key)
+			if err != nil {
+				return nil, err
+			}
+			r = &now
 		}
-		value, err := change(r)
+		value, err := change(*r)
 		if err != nil || value == nil {
-			return err
+			return r, err
 		}
-		if _, err = t.b.put(ctx, write{key: key, value: value, revision: r.revision}); !errors.Is(err, ErrConflict) {
-			return err
+		if c.seen != nil {
+			c.seen()
+		}
+		revision, err := t.b.put(ctx, write{key: c.key, value: value, revision: r.revision})
+		if err == nil {
+			return &record{c.key, value, revision}, nil
+		}
+		if r = nil; !errors.Is(err, ErrConflict) {
+			return nil, err
 		}
 	}
-	return &ThrottledError{After: time.Second} // so many attempts at once that none gets through
+	return nil, &ThrottledError{After: time.Second} // so many attempts at once that none gets through
 }
 
 func short64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -228,4 +229,39 @@ func TestThrottleCannotBeFlooded(t *testing.T) {
 		t.Errorf("the bucket drops records beyond %d bytes %v, want never", most, err)
 	}
 	r.want("after the flood", r.tryLogin("ann", password), 429, "temporarily_unavailable")
+}
+
+// TestThrottleCountsBeforeItTells: guesses at once are worth no more than guesses in a row: so many are answered as there are
+// tokens, at all replicas together, and nothing is hashed when the counter is known to be empty.
+func TestThrottleCountsBeforeItTells(t *testing.T) {
+	r, c, _ := throttled(t, server(t).URL(), func(cfg *issuer.Config) { cfg.AddressBurst = 1000 })
+	other := startWith(t, r.nats, r.cfg)
+	issuer.SetThrottleClock(other.Issuer, c.now)
+	r.user("ann")
+	var hashes atomic.Int64
+	for _, at := range []*rig{r, other} {
+		issuer.OnDerive(at.Issuer, func(issuer.Argon2) { hashes.Add(1) })
+	}
+	const guesses = 24
+	answers := make(chan answer, guesses)
+	for n := range guesses {
+		go func() { answers <- []*rig{r, other}[n%2].tryLogin("ann", "guess") }()
+	}
+	count := map[int]int{}
+	for range guesses {
+		a := <-answers
+		count[a.status]++
+	}
+	if count[401] != 3 || count[429] != guesses-3 {
+		t.Errorf("got %v, want three guesses judged and the others refused", count)
+	}
+	if n := hashes.Load(); n < 3 || n > 6 { // each of two replicas may hash one that the other one's takes the token from
+		t.Errorf("%d hashes, want three to six", n)
+	}
+	before := hashes.Load()
+	r.want("the right one", r.tryLogin("ann", password), 429, "temporarily_unavailable")
+	other.want("the right one", other.tryLogin("ann", password), 429, "temporarily_unavailable")
+	if n := hashes.Load(); n != before {
+		t.Errorf("%d hashes for an empty counter", n-before)
+	}
 }

@@ -10,6 +10,8 @@ import (
 	"unicode/utf8"
 )
 
+const maxSubject = 256 // bytes
+
 // User is an account.
 type User struct {
 	// Sub is the subject in tokens: random, never reused, never changed. It must not begin with "client:".
@@ -59,7 +61,7 @@ func (u User) Check() error { return u.validate() }
 // validate names the field that is wrong.
 func (u User) validate() error {
 	bad := func(field, problem string) error { return fmt.Errorf("%w: %s: %s", ErrUser, field, problem) }
-	if !printable(u.Sub, 256) {
+	if !printable(u.Sub, maxSubject) {
 		return bad("Sub", "must be 1 to 256 printable ASCII characters")
 	}
 	if strings.HasPrefix(u.Sub, clientSubject) {

@@ -61,7 +61,7 @@ func (s kvUsers) Create(ctx context.Context, u User) (User, error) {
 }
 
 func (s kvUsers) Get(ctx context.Context, sub string) (User, error) {
-	if !printable(sub, 256) {
+	if !printable(sub, maxSubject) {
 		return User{}, ErrNoUser
 	}
 	r, err := s.b.get(ctx, userKey(sub))
