@@ -81,7 +81,8 @@ func parsePHC(s string) (phc, error) {
 	var err1, err2 error
 	p.salt, err1 = base64.RawStdEncoding.Strict().DecodeString(parts[4])
 	p.sum, err2 = base64.RawStdEncoding.Strict().DecodeString(parts[5])
-	if err1 != nil || err2 != nil || len(p.salt) < 8 || len(p.sum) < 16 || len(p.sum) > 64 {
+	// The decoder skips line breaks, which a hash does not have.
+	if err1 != nil || err2 != nil || p.String() != s || len(p.salt) < 8 || len(p.sum) < 16 || len(p.sum) > 64 {
 		return phc{}, errors.New("has an unreadable salt or hash")
 	}
 	return p, nil
