@@ -1,6 +1,7 @@
 package events
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -113,7 +114,7 @@ func (c *catchUp) read(ctx context.Context, stream jetstream.Stream, head uint64
 	}
 	ictx, cancel := context.WithTimeout(ctx, c.wait)
 	defer cancel()
-	cons, err := stream.CreateConsumer(ictx, cfg)
+	cons, err := c.create(ictx, stream, cfg)
 	if err != nil {
 		return fmt.Errorf("create a reader on stream %s: %w", StreamName, err)
 	}
@@ -136,6 +137,21 @@ func (c *catchUp) read(ctx context.Context, stream jetstream.Stream, head uint64
 	}
 	defer msgs.Stop()
 	return c.drain(ctx, msgs, name, head, from, r)
+}
+
+// create makes the consumer to read with. Nobody can guess a random name; one that is
+// given may be taken by a reading of before, which was interrupted.
+func (c *catchUp) create(ctx context.Context, stream jetstream.Stream, cfg jetstream.ConsumerConfig) (jetstream.Consumer, error) {
+	cfg.Name = cmp.Or(c.reader, NewID())
+	cfg.Description = NewID() // no two are alike: the server would give us the other one, half read
+	cons, err := stream.CreateConsumer(ctx, cfg)
+	if c.reader == "" || !errors.Is(err, jetstream.ErrConsumerExists) {
+		return cons, err
+	}
+	if err := stream.DeleteConsumer(ctx, cfg.Name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return nil, fmt.Errorf("remove the one of before: %w", err)
+	}
+	return stream.CreateConsumer(ctx, cfg)
 }
 
 // drain decodes on one goroutine and applies on another: either alone is

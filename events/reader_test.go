@@ -1,7 +1,9 @@
 package events_test
 
 import (
+	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -91,6 +93,69 @@ func TestReaderAsksAgainWhenTheStreamIsBack(t *testing.T) {
 	for _, asked := range []time.Duration{100 * time.Millisecond, 3 * time.Second} {
 		if abandoned, next := events.Revive(s, asked, 2*time.Second); !abandoned || next > time.Second/4 {
 			t.Errorf("a question of %v before, with no answer: given up %v, the next in %v", asked, abandoned, next)
+		}
+	}
+}
+
+// A reader with a name of its own takes the place of one of before that was interrupted,
+// and nothing of it is left.
+func TestNamedReader(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	nc := s.Connect(t)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := events.EnsureStream(t.Context(), js, events.Layout{}); err != nil {
+		t.Fatal(err)
+	}
+	p, err := events.NewPublisher(events.PublisherConfig{Conn: nc})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.PublishAll(t.Context(), sessions(20, "n"), nil); err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(t.Context(), events.StreamName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, err := stream.CreateConsumer(t.Context(), jetstream.ConsumerConfig{
+		Name: "node-a", AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: time.Hour, Description: "of before",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := old.Next(); err != nil {
+		t.Fatal(err)
+	}
+	sub, err := events.NewSubscriber(events.SubscriberConfig{Conn: s.Connect(t), Reader: "node-a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &held{}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- sub.Run(ctx, h.apply) }()
+	waitFor(t, "the node is synced", func() bool { return sub.Freshness(time.Now()).Synced })
+	if !h.has("n0") || !h.has("n19") {
+		t.Errorf("got %v", h.keys)
+	}
+	waitFor(t, "the reader is gone", func() bool {
+		info, err := stream.Info(t.Context())
+		return err == nil && info.State.Consumers == 0
+	})
+	if n := sub.Status().CatchUps; n > 2 {
+		t.Errorf("%d readings for one start", n)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	for _, bad := range []string{"a.b", "a b", "*", ">", "a/b", strings.Repeat("a", 65)} {
+		if _, err := events.NewSubscriber(events.SubscriberConfig{Conn: nc, Reader: bad}); err == nil || !strings.Contains(err.Error(), "Reader") {
+			t.Errorf("%q: got %v", bad, err)
 		}
 	}
 }

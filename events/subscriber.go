@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,11 @@ type SubscriberConfig struct {
 	// means 300. Larger batches are hardly faster and delay everybody else on
 	// the same server.
 	CatchUpBatch int
+	// Reader names the consumer that exists on the server while the stored part is
+	// read: 1 to 64 letters, digits, - and _. Empty: a random name each time. With a
+	// name of its own for each node, the server's permissions can keep nodes from each
+	// other's readers. Two subscribers with one name disturb each other's start.
+	Reader string
 	// Logger receives what an operator should know. Nil discards.
 	Logger *slog.Logger
 	// Now is the clock. Nil means time.Now.
@@ -47,6 +53,7 @@ type Subscriber struct {
 	interval time.Duration
 	silent   bool
 	batch    int
+	reader   string // empty: a random one each time
 	log      *slog.Logger
 	now      func() time.Time
 
@@ -68,6 +75,8 @@ type waiter struct {
 	done chan struct{}
 }
 
+var readerName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
 // NewSubscriber checks the configuration. It does not touch the network.
 func NewSubscriber(c SubscriberConfig) (*Subscriber, error) {
 	if c.Conn == nil {
@@ -79,12 +88,15 @@ func NewSubscriber(c SubscriberConfig) (*Subscriber, error) {
 	if c.CatchUpBatch < 0 || c.CatchUpBatch > 10_000 {
 		return nil, fmt.Errorf("events: SubscriberConfig.CatchUpBatch is %d: use 0 for 300, at most 10000", c.CatchUpBatch)
 	}
+	if c.Reader != "" && !readerName.MatchString(c.Reader) {
+		return nil, fmt.Errorf("events: SubscriberConfig.Reader is %q: use 1 to 64 letters, digits, - and _", c.Reader)
+	}
 	js, err := jetstream.New(c.Conn)
 	if err != nil {
 		return nil, fmt.Errorf("events: open JetStream: %w", err)
 	}
 	s := &Subscriber{
-		nc: c.Conn, js: js, interval: c.BeaconInterval, silent: c.Silent, batch: c.CatchUpBatch,
+		nc: c.Conn, js: js, interval: c.BeaconInterval, silent: c.Silent, batch: c.CatchUpBatch, reader: c.Reader,
 		log: c.Logger, now: c.Now, waiters: make(map[*waiter]struct{}), logged: make(map[string]time.Time),
 	}
 	if s.interval == 0 {

@@ -138,6 +138,8 @@ type Config struct {
 	RepairInterval time.Duration
 	// Timeout of one request's work on NATS; 0 is 5 seconds.
 	Timeout time.Duration
+	// Reader as in events.SubscriberConfig: one name for each replica. Empty: random.
+	Reader string
 	// BeaconInterval as in events.SubscriberConfig; 0 is its default.
 	BeaconInterval time.Duration
 

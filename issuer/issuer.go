@@ -140,7 +140,7 @@ func New(ctx context.Context, c Config) (*Issuer, error) {
 	if i.publisher, err = events.NewPublisher(events.PublisherConfig{Conn: c.Conn, Retention: c.Retention, Now: c.Now}); err != nil {
 		return nil, err
 	}
-	if i.feed, err = events.NewSubscriber(events.SubscriberConfig{Conn: c.Conn, BeaconInterval: c.BeaconInterval,
+	if i.feed, err = events.NewSubscriber(events.SubscriberConfig{Conn: c.Conn, Reader: c.Reader, BeaconInterval: c.BeaconInterval,
 		Logger: c.Logger, Now: c.Now}); err != nil {
 		return nil, err
 	}

@@ -25,6 +25,8 @@ type Config struct {
 	// NATS is the connection over which the stream of revocations is followed (see events.Connect). The verifier may
 	// force it to reconnect, so do not share it with others. It is not closed by the verifier.
 	NATS *nats.Conn
+	// Reader is the name of this node's consumer while it reads what is stored, see events.SubscriberConfig. Empty: random.
+	Reader string
 	// Feed replaces NATS: another transport, or a test. Exactly one of NATS and Feed must be set.
 	Feed Feed
 

@@ -204,7 +204,7 @@ func (v *Verifier) openFeed(c Config) error {
 		}
 		v.redeemer = r
 	}
-	s, err := events.NewSubscriber(events.SubscriberConfig{Conn: c.NATS, Logger: v.log, Now: c.Now})
+	s, err := events.NewSubscriber(events.SubscriberConfig{Conn: c.NATS, Reader: c.Reader, Logger: v.log, Now: c.Now})
 	if err != nil {
 		return configError("NATS", "cannot be followed: %w", err)
 	}

@@ -105,6 +105,7 @@ func (c *apiCmd) config() (verifier.Config, error) {
 		Leeway:       c.Leeway,
 		Snapshot:     c.Snapshot,
 		LedgerWait:   c.LedgerWait,
+		Reader:       c.NATSReader,
 	}
 	if c.Leeway == 0 {
 		cfg.Leeway = -1 // none: the field's zero is the default

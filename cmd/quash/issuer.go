@@ -150,6 +150,7 @@ func (c *issuerCmd) Run(p *program) error {
 		RefreshAbsolute: c.RefreshAbsolute,
 		ReuseGrace:      c.ReuseGrace,
 		Node:            c.Node,
+		Reader:          c.NATSReader,
 	}
 	c.loginFlags.apply(&cfg)
 	c.keysFlags.apply(&cfg)

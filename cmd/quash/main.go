@@ -46,6 +46,7 @@ type cli struct {
 	Status   statusCmd   `cmd:"" help:"Ask every node how it is, one row each."`
 	Client   clientCmd   `cmd:"" help:"Make client secrets, check a client registry."`
 	Stream   streamCmd   `cmd:"" help:"Create or check the stream that holds the revocations."`
+	NATS     natsCmd     `cmd:"" name:"nats" help:"Make keys, certificates and users for NATS over TLS."`
 	Health   healthCmd   `cmd:"" help:"Ask an issuer or an API node whether it is ready; for health checks of containers."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 
@@ -20,17 +21,21 @@ const (
 	defaultIssuerURL = "http://127.0.0.1:8080" // what quash up uses
 )
 
+// plainName is what may stand in a NATS subject as one word, and in a file's name.
+var plainName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
 // natsFlags are the usual ways to reach a NATS server, the same for every command.
 type natsFlags struct {
-	NATS      string `name:"nats" default:"${default_nats}" placeholder:"URL" help:"NATS server, or several separated by commas (${default})."`
-	NATSUser  string `name:"nats-user" placeholder:"NAME" help:"NATS user."`
-	NATSPass  string `name:"nats-password" placeholder:"PASSWORD" help:"Password of the NATS user; better given as $$QUASH_NATS_PASSWORD, which other users of this machine do not see."`
-	NATSCreds string `name:"nats-creds" placeholder:"FILE" help:"NATS credentials file (a JWT and its seed)."`
-	NATSNKey  string `name:"nats-nkey" placeholder:"FILE" help:"File with a NATS nkey seed."`
-	NATSCA    string `name:"nats-ca" placeholder:"FILE" help:"Certificate authority of the NATS server, PEM."`
-	NATSCert  string `name:"nats-cert" placeholder:"FILE" help:"Client certificate for NATS, PEM."`
-	NATSKey   string `name:"nats-key" placeholder:"FILE" help:"Key of the client certificate, PEM."`
-	NATSInbox string `name:"nats-inbox" placeholder:"PREFIX" help:"Prefix of reply subjects, if the server's permissions ask for one."`
+	NATS       string `name:"nats" default:"${default_nats}" placeholder:"URL" help:"NATS server, or several separated by commas (${default})."`
+	NATSUser   string `name:"nats-user" placeholder:"NAME" help:"NATS user."`
+	NATSPass   string `name:"nats-password" placeholder:"PASSWORD" help:"Password of the NATS user; better given as $$QUASH_NATS_PASSWORD, which other users of this machine do not see."`
+	NATSCreds  string `name:"nats-creds" placeholder:"FILE" help:"NATS credentials file (a JWT and its seed)."`
+	NATSNKey   string `name:"nats-nkey" placeholder:"FILE" help:"File with a NATS nkey seed."`
+	NATSCA     string `name:"nats-ca" placeholder:"FILE" help:"Certificate authority of the NATS server, PEM."`
+	NATSCert   string `name:"nats-cert" placeholder:"FILE" help:"Client certificate for NATS, PEM."`
+	NATSKey    string `name:"nats-key" placeholder:"FILE" help:"Key of the client certificate, PEM."`
+	NATSInbox  string `name:"nats-inbox" placeholder:"PREFIX" help:"Prefix of reply subjects, if the server's permissions ask for one."`
+	NATSReader string `name:"nats-reader" placeholder:"NAME" help:"Name of this node's reader on the NATS server, if the server's permissions ask for one; one for each node (default: random)."`
 
 	prefix string // of the flags' names, in messages
 }
@@ -54,6 +59,9 @@ func (f *natsFlags) config(name string, log *slog.Logger) events.ConnectConfig {
 // connect gives a connection that keeps trying for ever: for programs that must
 // run whether or not NATS is there.
 func (f *natsFlags) connect(name string, log *slog.Logger) (*nats.Conn, error) {
+	if f.NATSReader != "" && !plainName.MatchString(f.NATSReader) {
+		return nil, usagef("--nats-reader", "%s is not 1 to 64 letters, digits, - and _", printable(f.NATSReader))
+	}
 	nc, err := events.Connect(f.config(name, log))
 	if err != nil {
 		// Everything that can fail here is configuration: reaching the server is not
