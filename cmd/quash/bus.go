@@ -23,7 +23,7 @@ type natsCmd struct {
 // natsInitCmd makes everything that deploy/nats/production.conf includes.
 type natsInitCmd struct {
 	Dir   string   `arg:"" help:"Directory for the files; made if it is missing."`
-	Users []string `arg:"" optional:"" name:"user" placeholder:"ROLE:NAME" help:"Users to make: verifier:NAME and issuer:NAME for each node, publisher:NAME, operator:NAME, records:NAME. Without any and in a new directory: those of docker-compose.yml."`
+	Users []string `arg:"" optional:"" name:"user" placeholder:"ROLE:NAME" help:"Users to make: verifier:NAME and issuer:NAME for each node, verifiers:NAME for any number, publisher:NAME, operator:NAME, records:NAME. Without any and in a new directory: those of docker-compose.yml."`
 
 	ServerName      []string      `default:"localhost,127.0.0.1" placeholder:"HOST" help:"Names and addresses under which clients reach the server, for its certificate (${default})."`
 	CertificateLife time.Duration `default:"8760h" help:"Life of the server's certificate (${default})."`
@@ -82,7 +82,7 @@ func (c *natsInitCmd) users() ([]busUser, error) {
 		role, name, _ := strings.Cut(text, ":")
 		u := busUser{role: busRoleNamed(role), name: name}
 		if u.role == nil || !plainName.MatchString(name) {
-			return nil, usagef("ROLE:NAME", "%s is not a role (operator, publisher, verifier, issuer or records), a colon, and a name of letters, digits, - and _", printable(text))
+			return nil, usagef("ROLE:NAME", "%s is not a role (operator, publisher, verifier, verifiers, issuer or records), a colon, and a name of letters, digits, - and _", printable(text))
 		}
 		at := slices.IndexFunc(users, func(o busUser) bool { return o.name == name })
 		if at >= 0 && users[at].role != u.role {
@@ -194,7 +194,7 @@ func (u busUser) flags(host string) string {
 		return fmt.Sprintf("--records-nats-nkey %s --records-nats-inbox %s", u.seed(), u.inbox())
 	}
 	text := fmt.Sprintf("--nats tls://%s:4222 --nats-ca ca.crt --nats-nkey %s --nats-inbox %s", host, u.seed(), u.inbox())
-	if u.role.answers {
+	if len(u.role.answers) > 0 && !u.role.shared {
 		text += " --nats-reader " + u.name
 	}
 	return text

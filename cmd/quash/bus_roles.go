@@ -1,7 +1,7 @@
 package main
 
 import (
-	"fmt"
+	"cmp"
 	"strings"
 )
 
@@ -9,9 +9,10 @@ import (
 // for the names that each user has for itself, so that no node listens to the answers or
 // touches the reader of another.
 type busRole struct {
-	name, account      string
+	name, account      string // account: where its user is; empty: in one of its own
 	publish, subscribe []string
-	answers            bool // may answer whoever asks it
+	answers            []string // questions that it answers to whoever asks
+	shared             bool     // its user is for any number of processes, whose readers have random names
 	why                string
 }
 
@@ -35,21 +36,25 @@ var busRoles = []busRole{
 	{name: "operator", account: streamAccount, why: "creates and changes the streams, looks at everything",
 		publish:   []string{"$JS.API.>", "quash.v1.session-revoked.*", "quash.v1.fleet"},
 		subscribe: []string{"INBOX.>", "quash.live.>"}},
-	{name: "publisher", account: streamAccount, why: "revokes, and asks who enforces it",
+	{name: "publisher", why: "revokes, and asks who enforces it",
 		publish:   []string{"quash.v1.session-revoked.*", "quash.v1.fleet", "$JS.API.STREAM.INFO.QUASH"},
 		subscribe: []string{"INBOX.>"}},
-	{name: "verifier", account: streamAccount, answers: true, why: "an API node: follows, proves freshness, uses up one-time tokens; can not revoke",
-		publish:   append([]string{"quash.v1.once.*", "$JS.API.STREAM.INFO.QUASH_ONCE", "$JS.API.STREAM.MSG.GET.QUASH_ONCE"}, follow...),
+	{name: "verifier", answers: []string{fleetSubject}, why: "an API node: follows, proves freshness, uses up one-time tokens; can not revoke",
+		publish:   append([]string{"quash.v1.whole", "quash.v1.once.*", "$JS.API.STREAM.INFO.QUASH_ONCE", "$JS.API.STREAM.MSG.GET.QUASH_ONCE"}, follow...),
 		subscribe: []string{"INBOX.>", "quash.live.>", "quash.v1.fleet"}},
-	{name: "issuer", account: streamAccount, answers: true, why: "follows like a verifier, and publishes",
+	{name: "verifiers", answers: []string{fleetSubject}, shared: true, why: "like verifier, for any number of nodes that then are not kept from each other",
+		publish:   append([]string{"quash.v1.whole", "quash.v1.once.*", "$JS.API.STREAM.INFO.QUASH_ONCE", "$JS.API.STREAM.MSG.GET.QUASH_ONCE"}, follow...),
+		subscribe: []string{"INBOX.>", "quash.live.>", "quash.v1.fleet"}},
+	{name: "issuer", answers: []string{fleetSubject, wholeSubject}, why: "follows like a verifier, and publishes",
 		publish:   append([]string{"quash.v1.session-revoked.*"}, follow...),
-		subscribe: []string{"INBOX.>", "quash.live.>", "quash.v1.fleet"}},
+		subscribe: []string{"INBOX.>", "quash.live.>", "quash.v1.fleet", "quash.v1.whole"}},
 	{name: "records", account: recordsAccount, why: "the issuer's users and sessions; may neither delete nor purge them",
 		publish: []string{
 			"$KV.QUASH_ISSUER.>",
 			"$JS.API.STREAM.CREATE.KV_QUASH_ISSUER",
 			"$JS.API.STREAM.INFO.KV_QUASH_ISSUER",
 			"$JS.API.STREAM.MSG.GET.KV_QUASH_ISSUER",
+			"$JS.API.DIRECT.GET.KV_QUASH_ISSUER",
 			"$JS.API.DIRECT.GET.KV_QUASH_ISSUER.>",
 			"$JS.API.CONSUMER.CREATE.KV_QUASH_ISSUER.>",
 			"$JS.API.CONSUMER.INFO.KV_QUASH_ISSUER.*",
@@ -80,8 +85,17 @@ type busUser struct {
 	public string // nkey
 }
 
-func (u busUser) inbox() string { return "_INBOX_" + u.name }
-func (u busUser) seed() string  { return u.role.name + "." + u.name + ".nk" }
+func (u busUser) inbox() string   { return "_INBOX_" + u.name }
+func (u busUser) seed() string    { return u.role.name + "." + u.name + ".nk" }
+func (u busUser) account() string { return cmp.Or(u.role.account, u.role.name+"-"+u.name) }
+
+// reader is the word in subjects about the user's reader.
+func (u busUser) reader() string {
+	if u.role.shared {
+		return "*"
+	}
+	return u.name
+}
 
 // filled puts the user's own names in place of INBOX and READER.
 func (u busUser) filled(subjects []string) []string {
@@ -91,41 +105,9 @@ func (u busUser) filled(subjects []string) []string {
 			s = u.inbox() + ".>"
 		}
 		if rest, ok := strings.CutSuffix(s, ".READER"); ok {
-			s = rest + "." + u.name
+			s = rest + "." + u.reader()
 		}
 		all[i] = s
 	}
 	return all
-}
-
-// usersConf is the accounts of the users, for a NATS configuration to include.
-func usersConf(users []busUser) string {
-	var b strings.Builder
-	b.WriteString("# Made by \"quash nats init\", anew at each run: change the users there. It holds public keys only.\naccounts {\n")
-	for _, account := range []string{streamAccount, recordsAccount} {
-		fmt.Fprintf(&b, "\t%s {\n\t\tjetstream: enabled\n\t\tusers: [\n", account)
-		for _, u := range users {
-			if u.role.account != account {
-				continue
-			}
-			fmt.Fprintf(&b, "\t\t\t{\n\t\t\t\t# %s %s: %s\n\t\t\t\tnkey: %s\n\t\t\t\tpermissions: {\n", u.role.name, u.name, u.role.why, u.public)
-			list(&b, "publish", u.filled(u.role.publish))
-			list(&b, "subscribe", u.filled(u.role.subscribe))
-			if u.role.answers {
-				b.WriteString("\t\t\t\t\tallow_responses: {max: 1, expires: \"1m\"}\n")
-			}
-			b.WriteString("\t\t\t\t}\n\t\t\t}\n")
-		}
-		b.WriteString("\t\t]\n\t}\n")
-	}
-	b.WriteString("\tSYS {}\n}\nsystem_account: SYS\n")
-	return b.String()
-}
-
-func list(b *strings.Builder, name string, subjects []string) {
-	fmt.Fprintf(b, "\t\t\t\t\t%s: [\n", name)
-	for _, s := range subjects {
-		fmt.Fprintf(b, "\t\t\t\t\t\t%q\n", s)
-	}
-	b.WriteString("\t\t\t\t\t]\n")
 }

@@ -73,7 +73,7 @@ func TestDeploy_nodeForgesNothing(t *testing.T) {
 		return map[string]any{"stream_name": events.StreamName, "action": "create", "config": c}
 	}
 	create := func(name, deliver string) {
-		ask("$JS.API.CONSUMER.CREATE.QUASH."+name+"."+events.SubjectBeacon, "_INBOX_verifier.none", consumer(name, deliver))
+		ask("$JS.API.CONSUMER.CREATE.QUASH."+name, "_INBOX_verifier.none", consumer(name, deliver))
 	}
 	create("pull", "")
 	ask("$JS.API.CONSUMER.MSG.NEXT.QUASH.pull", target, map[string]any{"batch": 1, "no_wait": true})

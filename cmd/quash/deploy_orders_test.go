@@ -1,0 +1,104 @@
+package main
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/quash-auth/quash/events"
+)
+
+// TestDeploy_answersOrderNothing: the server sends an answer to whatever subject the asker names, and
+// an answer that says "there is nothing" is empty, as an order to the server's API may be. In the
+// account of a stream that deletes it, with the rights of a verifier. In the shipped
+// configurations it does not.
+func TestDeploy_answersOrderNothing(t *testing.T) {
+	t.Run("nats.conf", func(t *testing.T) {
+		url, _ := shippedNATS(t)
+		if out, err := quashCommand(append([]string{"stream", "ensure"}, as("operator", url)...)...).CombinedOutput(); err != nil {
+			t.Fatalf("stream ensure: %v: %s", err, out)
+		}
+		ordersNothing(t, func(role string) *nats.Conn {
+			nc, err := events.Connect(events.ConnectConfig{URL: url, User: role, Password: "p-" + role, InboxPrefix: "_INBOX_" + role})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(nc.Close)
+			return nc
+		}, map[string]string{"verifier": "thief", "issuer": "thief"})
+	})
+	t.Run("production.conf", func(t *testing.T) {
+		s := secured(t, "verifiers:web")
+		s.ensure()
+		names := map[string]string{"operator": "operator", "verifier": "api-1", "issuer": "issuer-1", "verifiers": "web"}
+		ordersNothing(t, func(role string) *nats.Conn { return s.connect(role, names[role]) },
+			map[string]string{"verifier": "api-1", "issuer": "issuer-1", "verifiers": "thief"})
+	})
+}
+
+// ordersNothing tries it with each role that has a reader, and then wants everything as it was.
+func ordersNothing(t *testing.T, as func(role string) *nats.Conn, readers map[string]string) {
+	t.Helper()
+	ctx := t.Context()
+	js, err := jetstream.New(as("operator"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := map[string]time.Time{}
+	for _, name := range []string{events.StreamName, events.OnceStream} {
+		s, err := js.Stream(ctx, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before[name] = s.CachedInfo().Created
+		if _, err := s.CreateConsumer(ctx, jetstream.ConsumerConfig{Name: "kept", AckPolicy: jetstream.AckNonePolicy, InactiveThreshold: time.Hour}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for role, reader := range readers {
+		nc := as(role)
+		cfg, err := json.Marshal(map[string]any{"stream_name": events.StreamName, "config": map[string]any{"name": reader, "ack_policy": "none", "mem_storage": true, "num_replicas": 1, "inactive_threshold": time.Minute}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m, err := nc.Request("$JS.API.CONSUMER.CREATE.QUASH."+reader, cfg, 10*time.Second); err != nil {
+			t.Fatalf("%s: %v", role, err)
+		} else if answer := (struct{ Error *jetstream.APIError }{}); json.Unmarshal(m.Data, &answer) != nil || answer.Error != nil {
+			t.Fatalf("%s has no reader: %s", role, m.Data)
+		}
+		for _, order := range []string{"CONSUMER.DELETE.QUASH.kept", "CONSUMER.DELETE.QUASH_ONCE.kept", "STREAM.PURGE.QUASH", "STREAM.PURGE.QUASH_ONCE", "STREAM.DELETE.QUASH_ONCE", "STREAM.DELETE.QUASH"} {
+			for _, reply := range []string{"$JS.API." + order, "quash.api." + order} {
+				for range 2 {
+					if err := nc.PublishRequest("$JS.API.CONSUMER.MSG.NEXT.QUASH."+reader, reply, []byte(`{"batch":1000,"no_wait":true}`)); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		}
+		if _, err := nc.Request("$JS.API.STREAM.INFO.QUASH", nil, 10*time.Second); err != nil {
+			t.Errorf("%s: %v", role, err)
+		}
+	}
+	// The orders are obeyed by others than those who answer us: an order of our own, behind them.
+	for range 50 {
+		if _, err := js.AccountInfo(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, created := range before {
+		s, err := js.Stream(ctx, name)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if !s.CachedInfo().Created.Equal(created) {
+			t.Errorf("%s is another stream", name)
+		}
+		if _, err := s.Consumer(ctx, "kept"); err != nil {
+			t.Errorf("%s: somebody else's reader: %v", name, err)
+		}
+	}
+}
