@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"testing"
 	"time"
 
@@ -46,6 +47,10 @@ func ordersNothing(t *testing.T, as func(role string) *nats.Conn, readers map[st
 	js, err := jetstream.New(as("operator"))
 	if err != nil {
 		t.Fatal(err)
+	}
+	// That nobody listens is known at once in another account, too: a node that starts asks.
+	if _, err := events.AskWhole(ctx, as("verifier"), func(events.Whole) bool { return true }); !errors.Is(err, events.ErrNoLedger) {
+		t.Errorf("a question that nobody listens to: %v", err)
 	}
 	before := map[string]time.Time{}
 	for _, name := range []string{events.StreamName, events.OnceStream} {
