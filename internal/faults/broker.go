@@ -27,6 +27,9 @@ type server struct {
 
 // startServers runs n servers, routed to each other through links.
 func (w *world) startServers(n int) error {
+	if w.guard != nil {
+		return w.guard.start(w)
+	}
 	var clients, routes []string
 	for range n {
 		c, err := freeAddress()
@@ -105,7 +108,7 @@ func (w *world) open(ctx context.Context) error {
 		urls = append(urls, "nats://"+s.address)
 	}
 	var err error
-	if w.conn, err = events.Connect(events.ConnectConfig{URL: strings.Join(urls, ","), Name: "faults-driver"}); err != nil {
+	if w.conn, err = events.Connect(w.guard.config(events.ConnectConfig{URL: strings.Join(urls, ","), Name: "faults-driver"}, "driver")); err != nil {
 		return err
 	}
 	if w.js, err = jetstream.New(w.conn, jetstream.WithDefaultTimeout(2*time.Second)); err != nil {

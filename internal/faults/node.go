@@ -19,10 +19,11 @@ type nodeConfig struct {
 	Listen    string
 	Control   string // where the driver moves its clock
 	NATS      string
-	Key       []byte // public key of the driver as an issuer
-	Issuer    string // of the quash issuers; empty: there are none
-	JWKS      string // their keys
-	Allow     bool   // OnStale
+	Bus       events.ConnectConfig // how to prove who one is
+	Key       []byte               // public key of the driver as an issuer
+	Issuer    string               // of the quash issuers; empty: there are none
+	JWKS      string               // their keys
+	Allow     bool                 // OnStale
 	Bound     time.Duration
 	Snapshot  string
 	StayReady bool // OnUndecodable
@@ -51,7 +52,8 @@ func runNode(ctx context.Context, text string) error {
 		return fmt.Errorf("read the node's configuration: %w", err)
 	}
 	var wall clock
-	conn, err := events.Connect(events.ConnectConfig{URL: c.NATS, Name: "faults-" + c.Name})
+	c.Bus.URL, c.Bus.Name = c.NATS, "faults-"+c.Name
+	conn, err := events.Connect(c.Bus)
 	if err != nil {
 		return err
 	}

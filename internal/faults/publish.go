@@ -18,7 +18,7 @@ func (w *world) startPublisher(ctx context.Context, i int) error {
 	if err != nil {
 		return err
 	}
-	conn, err := events.Connect(events.ConnectConfig{URL: url, Name: fmt.Sprintf("faults-publisher-%d", i)})
+	conn, err := events.Connect(w.guard.config(events.ConnectConfig{URL: url, Name: fmt.Sprintf("faults-publisher-%d", i)}, fmt.Sprintf("publisher-%d", i)))
 	if err != nil {
 		return err
 	}

@@ -44,10 +44,10 @@ func (w *world) addIssuers(ctx context.Context, n int) error {
 		name := fmt.Sprintf("issuer-%d", i+1)
 		r := &replica{address: address, links: links, client: &http.Client{Timeout: 30 * time.Second}}
 		r.client.Transport = &http.Transport{}
-		r.process = &process{name: name, args: []string{w.first().quash, "issuer", "--listen", address, "--issuer", w.issuerURL,
+		r.process = &process{name: name, args: append([]string{w.first().quash, "issuer", "--listen", address, "--issuer", w.issuerURL,
 			"--nats", url, "--keys-dir", w.keys, "--ledger", filepath.Join(w.dir, name+".ledger"), "--node", name,
 			"--replicas", fmt.Sprint(len(w.servers)), "--audience", audience, "--access-life", "1h", "--password-memory", "64", "--password-passes", "1",
-			"--login-burst", "10000", "--address-burst", "10000", "--log-level", "error"},
+			"--login-burst", "10000", "--address-burst", "10000", "--log-level", "error"}, w.guard.flags(name)...),
 			env: []string{"QUASH_USER=" + personName + ":" + personPassword}}
 		w.issuers = append(w.issuers, r)
 		if err := r.start(); err != nil {

@@ -28,6 +28,8 @@ type world struct {
 	conn    *nats.Conn // of the driver itself
 	js      jetstream.JetStream
 
+	guard *guard // nil: everybody gets in
+
 	minter *minter
 	ledger *ledger
 	judge  *judge
@@ -85,6 +87,7 @@ func (w *world) addNode(c nodeConfig) error {
 	if err != nil {
 		return err
 	}
+	c.Bus = w.guard.config(c.Bus, c.Name)
 	c.NATS, c.Key, c.Issuer, c.JWKS = url, w.minter.public, w.issuerURL, w.jwks
 	if c.Listen, err = freeAddress(); err != nil {
 		return err

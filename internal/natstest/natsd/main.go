@@ -18,6 +18,7 @@ func main() {
 	name := flag.String("name", "", "name of this server in its cluster; empty: it stands alone")
 	clusterPort := flag.Int("cluster-port", 0, "port for the other servers of the cluster")
 	routes := flag.String("routes", "", "addresses under which the others are reached, separated by commas")
+	conf := flag.String("conf", "", "configuration file in place of all other flags; SIGHUP reads it again")
 	flag.Parse()
 	o := &server.Options{
 		Host: "127.0.0.1", Port: *port,
@@ -31,6 +32,14 @@ func main() {
 		// nobody listens.
 		o.Cluster = server.ClusterOpts{Name: "quash-test", Host: "127.0.0.1", Port: *clusterPort, NoAdvertise: true, Advertise: "127.0.0.1:1"}
 		o.Routes = server.RoutesFromStr(routeURLs(*routes))
+	}
+	if *conf != "" {
+		var err error
+		if o, err = server.ProcessConfigFile(*conf); err != nil {
+			fmt.Fprintln(os.Stderr, "natsd:", err)
+			os.Exit(1)
+		}
+		o.NoLog = true
 	}
 	srv, err := server.NewServer(o)
 	if err != nil {
