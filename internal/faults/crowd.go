@@ -28,6 +28,7 @@ type crowdConfig struct {
 type crowdVitals struct {
 	vitals
 	Heap       uint64
+	Entries    int       // of all together
 	Reconnects uint64    // of all together
 	Connected  int       // how many are
 	AsOf       time.Time // of the oldest view; zero: somebody was never synced
@@ -97,7 +98,9 @@ func look(members []*member) crowdVitals {
 		if m.conn.IsConnected() {
 			now.Connected++
 		}
-		if st := m.Status(); i == 0 || st.AsOf.Before(now.AsOf) {
+		st := m.Status()
+		now.Entries += st.Denylist.Entries
+		if i == 0 || st.AsOf.Before(now.AsOf) {
 			now.AsOf = st.AsOf
 		}
 	}
