@@ -1,23 +1,40 @@
 package cache
 
-// Holds reports whether a statement would change nothing: what is held about its key says as much already, for as long. It is
-// false for statements that Apply would refuse.
+// Holds reports whether a statement would change nothing, neither a verdict nor the digest: what is held about its key says as much
+// already, for as long. It is false for statements that Apply would refuse.
 func (d *Denylist) Holds(s Statement) bool {
 	if d == nil || d.closed.Load() || s.validate() != nil {
 		return false
 	}
-	h := d.hash.first(s.Scope, d.hash.issuerHash(s.Issuer), s.Issuer, s.Key)
+	h, second, until := d.hash.first(s.Scope, d.hash.issuerHash(s.Issuer), s.Issuer, s.Key), d.hash.second(s.Scope, s.Issuer, s.Key), clampUntil(s.Until)
 	t := d.index[s.Scope].table(h)
 	if t == nil {
 		return false
 	}
-	i := t.find(h, d.hash.second(s.Scope, s.Issuer, s.Key))
-	if i < 0 || uint32(t.slots[i].meta.Load()) < clampUntil(s.Until) {
+	i := t.find(h, second)
+	if i < 0 {
 		return false
 	}
-	if t.pins == nil {
-		return true
+	ends := uint32(t.slots[i].meta.Load())
+	if ends < until || t.pins == nil {
+		return ends >= until
 	}
 	held, c := t.cutoff(i), s.cutoff()
-	return held.before >= c.before && held.gen >= c.gen && held.genBefore >= c.genBefore
+	if held.before < c.before || held.gen < c.gen || held.genBefore < c.genBefore {
+		return false
+	}
+	return ends > until || d.index[s.Scope].marks(h, second, c.mark())
+}
+
+// marks reports whether the entry's mark for the digest stays what it is with one more statement that ends when the entry does.
+func (ix *index) marks(h uint64, second uint32, mark uint64) bool {
+	sh := &ix.shards[h>>58]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	t := ix.tables[h>>58].Load()
+	if t == nil {
+		return false
+	}
+	i := t.find(h, second)
+	return i >= 0 && t.mark(i) >= mark
 }
