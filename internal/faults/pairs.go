@@ -29,14 +29,14 @@ func pairs() []fault {
 		pair(named["all connections dropped 30 times"], named["follower killed"]),
 		pair(named["statements again, in another order, weaker"], named["undecodable and hostile events"]),
 		pair(named["disks of all servers slow, 300 ms"], restarts),
-		brief(pair(named["stream deleted and created again"], named["nodes killed and started again"])),
+		shortly(pair(named["stream deleted and created again"], named["nodes killed and started again"])),
 		long("leader and an issuer frozen", onServers(leading, freezeServer, thawServer), named["an issuer frozen"].begin),
 		long("follower and nodes frozen", onServers(following, freezeServer, thawServer), named["nodes frozen"].begin),
 	}
 }
 
-// brief is part of the short form.
-func brief(f fault) fault {
+// shortly makes it part of the short form.
+func shortly(f fault) fault {
 	f.short = true
 	return f
 }
