@@ -146,6 +146,9 @@ func checkURLs(list string) error {
 		if u.Hostname() == "" {
 			return badField("url", "%q names no host", u.Redacted())
 		}
+		if u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "" { // a password may have been cut off here
+			return badField("url", "something follows the host and the port: write /, ? and # in a password as %%2F, %%3F and %%23")
+		}
 	}
 	return nil
 }

@@ -45,6 +45,8 @@ func TestConnectNamesTheField(t *testing.T) {
 		"scheme":               {"url", events.ConnectConfig{URL: "http://127.0.0.1:1"}},
 		"no host":              {"url", events.ConnectConfig{URL: "nats://:4222"}},
 		"empty in a list":      {"url", events.ConnectConfig{URL: "nats://127.0.0.1:1,"}},
+		"password cut off":     {"url", events.ConnectConfig{URL: "nats://user:12/secret@127.0.0.1:4222"}},
+		"password cut off too": {"url", events.ConnectConfig{URL: "nats://user:12?secret@127.0.0.1:4222"}},
 		"unreadable URL":       {"url", events.ConnectConfig{URL: "nats://user:secret@[::1"}},
 		"inbox with wildcards": {"inbox_prefix", events.ConnectConfig{InboxPrefix: "_INBOX.>"}},
 	} {

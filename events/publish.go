@@ -216,6 +216,10 @@ func (p *Publisher) load(ctx context.Context, seq uint64) (Revocation, error) {
 		return Revocation{}, &publishError{kind: ErrUnavailable, hint: fmt.Sprintf("the ID was used before and what was stored cannot be read (status %s), publish with a new ID", status), again: true}
 	}
 	r, err := Decode(m.Data)
+	if err == nil && header(m, hdrSubject) != SubjectFor(r.Scope) {
+		// Who may send beacons and knew the ID could have swallowed the statement.
+		err = errors.New("it is not among the revocations")
+	}
 	if err != nil {
 		return Revocation{}, badField("id", "was used a moment ago for something else (sequence %d): %v", seq, err)
 	}

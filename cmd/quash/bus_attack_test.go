@@ -69,9 +69,9 @@ func TestDeploy_rolesRefused(t *testing.T) {
 	}{
 		{"verifier", "api-1", regexp.MustCompile(`^(quash\.v1\.(beacon|whole|once\.a)|\$JS\.API\.STREAM\.INFO\.QUASH(_ONCE)?|\$JS\.API\.STREAM\.MSG\.GET\.QUASH_ONCE|` +
 			`\$JS\.API\.CONSUMER\.(CREATE|MSG\.NEXT|INFO|DELETE)\.QUASH\.api-1|sub _INBOX_api-1\.>)$`)},
-		{"issuer", "issuer-1", regexp.MustCompile(`^(quash\.v1\.(beacon|session-revoked\.[a-z]+)|\$JS\.API\.STREAM\.INFO\.QUASH|` +
+		{"issuer", "issuer-1", regexp.MustCompile(`^(quash\.v1\.(beacon|session-revoked\.[a-z]+)|\$JS\.API\.(STREAM\.INFO|DIRECT\.GET)\.QUASH|` +
 			`\$JS\.API\.CONSUMER\.(CREATE|MSG\.NEXT|INFO|DELETE)\.QUASH\.issuer-1|sub (_INBOX_issuer-1\.>|quash\.v1\.whole))$`)},
-		{"publisher", "publisher", regexp.MustCompile(`^(quash\.v1\.(fleet|session-revoked\.[a-z]+)|\$JS\.API\.STREAM\.INFO\.QUASH|sub _INBOX_publisher\.>)$`)},
+		{"publisher", "publisher", regexp.MustCompile(`^(quash\.v1\.(fleet|session-revoked\.[a-z]+)|\$JS\.API\.(STREAM\.INFO|DIRECT\.GET)\.QUASH|sub _INBOX_publisher\.>)$`)},
 		{"records", "records", regexp.MustCompile(`^(\$KV\.QUASH_(ISSUER|THROTTLE)\..+|\$JS\.API\.STREAM\.(CREATE|INFO|MSG\.GET)\.KV_QUASH_(ISSUER|THROTTLE)|\$JS\.API\.DIRECT\.GET\.KV_QUASH_(ISSUER(\.x)?|THROTTLE\.x)|` +
 			`\$JS\.API\.CONSUMER\.(CREATE\.KV_QUASH_ISSUER\.thief(\.>)?|(INFO|DELETE)\.KV_QUASH_ISSUER\.thief)|sub _INBOX_records\.>)$`)},
 		{"operator", "operator", regexp.MustCompile(`^(quash\.v1\.(fleet|session-revoked\.[a-z]+)|\$JS\.API\..+|sub _INBOX_operator\.>)$`)},

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +30,15 @@ func TestDeploy_nodeForgesNothing(t *testing.T) {
 		return nc
 	}
 	evil := role("verifier")
+	// Another node follows meanwhile, with the same credential.
+	sub, err := events.NewSubscriber(events.SubscriberConfig{Conn: role("verifier")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := &keys{all: map[string]int{}}
+	following, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- sub.Run(following, got.apply) }()
 	p, err := events.NewPublisher(events.PublisherConfig{Conn: role("publisher")})
 	if err != nil {
 		t.Fatal(err)
@@ -79,6 +90,24 @@ func TestDeploy_nodeForgesNothing(t *testing.T) {
 	ask("$JS.API.CONSUMER.MSG.NEXT.QUASH.pull", target, map[string]any{"batch": 1, "no_wait": true})
 	create("push", target)
 	create("live", "quash.live."+target)
+	// A beacon that carries what the server would say of a revocation, delivered where that would come.
+	dressed := nats.NewMsg(events.SubjectBeacon)
+	dressed.Data = text
+	for name, value := range map[string]string{"Nats-Stream": events.StreamName, "Nats-Subject": target, "Nats-Sequence": "4", "Nats-Last-Sequence": "0",
+		"Nats-Time-Stamp": time.Now().UTC().Add(time.Hour).Format(time.RFC3339Nano), "Nats-Msg-Id": "forged", "Nats-TTL": "60s"} {
+		dressed.Header.Set(name, value)
+	}
+	if _, err := evil.RequestMsg(dressed, 5*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	for _, live := range []string{"quash.live.session-revoked.issuer", "quash.live.beacon"} {
+		create("dress", "")
+		ask("$JS.API.CONSUMER.MSG.NEXT.QUASH.dress", live, map[string]any{"batch": 10, "no_wait": true})
+		ask("$JS.API.CONSUMER.DELETE.QUASH.dress", "_INBOX_verifier.none", nil)
+		create("dress", live)
+		ask("$JS.API.CONSUMER.DELETE.QUASH.dress", "_INBOX_verifier.none", nil)
+		ask("$JS.API.STREAM.INFO.QUASH", live, nil)
+	}
 	ask("$JS.API.DIRECT.GET.QUASH", target, map[string]any{"last_by_subj": events.SubjectBeacon})
 	ask("$JS.API.STREAM.MSG.GET.QUASH_ONCE", target, map[string]any{"seq": 1})
 	ask("$JS.API.STREAM.INFO.QUASH", target, nil)
@@ -86,23 +115,31 @@ func TestDeploy_nodeForgesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	ask("$JS.API.STREAM.INFO.QUASH", "_INBOX_verifier.none", nil)
-	if _, err := p.Publish(t.Context(), events.Revocation{Issuer: forged.Issuer, Scope: events.Session, Key: "true"}); err != nil {
-		t.Fatal(err)
-	}
-
-	js, err := jetstream.New(role("operator"))
+	last, err := p.Publish(t.Context(), events.Revocation{Issuer: forged.Issuer, Scope: events.Session, Key: "true"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	stream, err := js.Stream(t.Context(), events.StreamName)
+	wait, end := context.WithTimeout(t.Context(), patience)
+	defer end()
+	if err := sub.WaitApplied(wait, events.Position{Sequence: last.Sequence}); err != nil {
+		t.Fatal(err)
+	}
+	st := sub.Status()
+	stop()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if len(got.all) != 1 || got.all["session true"] == 0 || st.AsOf.After(time.Now().Add(time.Minute)) || st.Rewinds > 0 || st.Undecodable > 0 {
+		t.Errorf("the other node holds %v, as of %v, with %d rewinds and %d undecodable", got.all, st.AsOf, st.Rewinds, st.Undecodable)
+	}
+
+	operator := role("operator")
+	js, err := jetstream.New(operator)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for seq := uint64(1); ; seq++ {
-		m, err := stream.GetMsg(t.Context(), seq)
-		if err != nil {
-			t.Fatal(err)
-		}
+		m := stored(t, operator, seq)
 		if !strings.HasPrefix(m.Subject, events.SubjectRevoked) {
 			continue
 		}
@@ -140,4 +177,24 @@ func TestDeploy_nodeForgesNothing(t *testing.T) {
 	if m, err := once.GetLastMsgForSubject(t.Context(), used.Subject); err != nil || string(m.Data) != "first" || m.Sequence != 1 {
 		t.Errorf("the used token: got %+v, %v, want what the first wrote", m, err)
 	}
+}
+
+// stored asks the server for a message. The library's own way reads the subject from a header,
+// which the message's sender may have put there.
+func stored(t *testing.T, operator *nats.Conn, seq uint64) (m struct {
+	Subject string `json:"subject"`
+	Data    []byte `json:"data"`
+}) {
+	t.Helper()
+	answer, err := operator.Request("$JS.API.STREAM.MSG.GET.QUASH", fmt.Appendf(nil, `{"seq":%d}`, seq), 5*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := struct {
+		Message any `json:"message"`
+	}{Message: &m}
+	if err := json.Unmarshal(answer.Data, &said); err != nil || m.Subject == "" {
+		t.Fatalf("message %d: %v: %s", seq, err, answer.Data)
+	}
+	return m
 }

@@ -29,21 +29,24 @@ func TestDeploy_answersOrderNothing(t *testing.T) {
 			}
 			t.Cleanup(nc.Close)
 			return nc
-		}, map[string]string{"verifier": "thief", "issuer": "thief"})
+		}, map[string]string{"verifier": "thief", "issuer": "thief"}, "publisher")
 	})
 	t.Run("production.conf", func(t *testing.T) {
 		s := secured(t, "verifiers:web")
 		s.ensure()
-		names := map[string]string{"operator": "operator", "verifier": "api-1", "issuer": "issuer-1", "verifiers": "web"}
+		names := map[string]string{"operator": "operator", "verifier": "api-1", "issuer": "issuer-1", "verifiers": "web", "publisher": "publisher"}
 		ordersNothing(t, func(role string) *nats.Conn { return s.connect(role, names[role]) },
-			map[string]string{"verifier": "api-1", "issuer": "issuer-1", "verifiers": "thief"})
+			map[string]string{"verifier": "api-1", "issuer": "issuer-1", "verifiers": "thief"}, "publisher")
 	})
 }
 
 // ordersNothing tries it with each role that has a reader, and then wants everything as it was.
-func ordersNothing(t *testing.T, as func(role string) *nats.Conn, readers map[string]string) {
+func ordersNothing(t *testing.T, as func(role string) *nats.Conn, readers map[string]string, publisher string) {
 	t.Helper()
 	ctx := t.Context()
+	for _, role := range []string{publisher, "issuer"} {
+		publishesAgain(t, as(role), as("verifier"))
+	}
 	js, err := jetstream.New(as("operator"))
 	if err != nil {
 		t.Fatal(err)
@@ -105,5 +108,38 @@ func ordersNothing(t *testing.T, as func(role string) *nats.Conn, readers map[st
 		if _, err := s.Consumer(ctx, "kept"); err != nil {
 			t.Errorf("%s: somebody else's reader: %v", name, err)
 		}
+	}
+}
+
+// publishesAgain: who got no acknowledgement publishes with the same ID, and is told that it is
+// stored; a beacon with an ID that somebody foresaw does not pass for the statement.
+func publishesAgain(t *testing.T, nc, verifier *nats.Conn) {
+	t.Helper()
+	p, err := events.NewPublisher(events.PublisherConfig{Conn: nc, AckWait: 2 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := events.Revocation{ID: events.NewID(), Issuer: "https://issuer.example", Scope: events.Session, Key: "again"}
+	for n := range 2 {
+		if _, err := p.Publish(t.Context(), r); err != nil {
+			t.Fatalf("attempt %d: %v", n+1, err)
+		}
+	}
+	foreseen, err := p.Complete(t.Context(), events.Revocation{ID: events.NewID(), Issuer: r.Issuer, Scope: events.Session, Key: "foreseen"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := nats.NewMsg(events.SubjectBeacon)
+	if m.Data, err = events.Encode(foreseen); err != nil {
+		t.Fatal(err)
+	}
+	m.Header.Set(nats.MsgIdHdr, foreseen.ID)
+	m.Header.Set("Nats-Subject", events.SubjectFor(events.Session))
+	m.Header.Set("Nats-TTL", "60s")
+	if _, err := verifier.RequestMsg(m, 5*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Publish(t.Context(), foreseen); !errors.Is(err, events.ErrInvalid) {
+		t.Errorf("a statement whose ID a beacon has taken: got %v, want that it was not stored", err)
 	}
 }
