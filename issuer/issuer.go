@@ -211,12 +211,11 @@ func (i *Issuer) Run(ctx context.Context) error {
 	}
 	i.memo.Store(memo)
 	defer memo.Close()
-	sessions, err := cache.NewMemo[session](cache.MemoConfig{MaxBytes: recentBytes})
+	forget, err := i.recent.start(i.cfg.Records)
 	if err != nil {
 		return err
 	}
-	i.recent.memo.Store(sessions)
-	defer sessions.Close()
+	defer forget()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var all sync.WaitGroup

@@ -72,6 +72,7 @@ func (i *Issuer) start(ctx context.Context, try *attempt, name, password string,
 		if err := i.replace(ctx, from.replaces, s.Sub); err != nil {
 			return nil, err
 		}
+		era := i.recent.now()
 		if err := i.createSession(ctx, s); err != nil {
 			return nil, err
 		}
@@ -88,7 +89,7 @@ func (i *Issuer) start(ctx context.Context, try *attempt, name, password string,
 			}
 			continue
 		}
-		i.recent.keep(s)
+		i.recent.keep(s, era)
 		return i.grant(s, secret, s.Scope, p.at)
 	}
 	return nil, errContended

@@ -64,3 +64,20 @@ func TestRecentSessionsDecideNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestRecentSessionsOfAnotherConnection: revisions begin again in a bucket that was restored from a copy, so what is remembered from
+// before a connection was lost is worth nothing.
+func TestRecentSessionsOfAnotherConnection(t *testing.T) {
+	nats := server(t)
+	r := start(t, nats.URL())
+	r.user("ann")
+	s := r.login("ann")
+	until(t, "the session is remembered", func() bool { return issuer.Recalls(r.Issuer, s.Refresh) })
+	nats.Restart(t)
+	until(t, "the session is forgotten with the connection", func() bool { return !issuer.Recalls(r.Issuer, s.Refresh) })
+	r.ready()
+	if s = r.refresh(s.Refresh); s.status != 200 {
+		t.Fatalf("refresh: got %d %s", s.status, s.raw)
+	}
+	until(t, "the session is remembered again", func() bool { return issuer.Recalls(r.Issuer, s.Refresh) })
+}

@@ -108,6 +108,7 @@ func (i *Issuer) rotate(ctx context.Context, s *session, secret []byte, asked []
 		}
 		judged <- answer{g, err}
 	}(*s)
+	era := i.recent.now()
 	err := i.writeSession(ctx, s)
 	a := <-judged
 	switch {
@@ -123,7 +124,7 @@ func (i *Issuer) rotate(ctx context.Context, s *session, secret []byte, asked []
 		i.unanswered.add(s, issued)
 		return nil, unavailable(err)
 	}
-	i.recent.keep(s)
+	i.recent.keep(s, era)
 	return a.g, nil
 }
 
