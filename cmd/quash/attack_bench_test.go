@@ -44,7 +44,7 @@ type battle struct {
 }
 
 const (
-	phase    = 4 * time.Second // of each part of a round
+	phase    = 3 * time.Second // of each part of a round
 	rounds   = 2
 	legit    = 400 // good requests a second, sent at their time whether or not the ones before were answered
 	senders  = 8

@@ -184,6 +184,7 @@ func (c *natsInitCmd) say(p *program, users []busUser) error {
 	for _, u := range users {
 		fmt.Fprintf(w, "%s %s\tca.crt %s\t%s\n", u.role.name, u.name, u.seed(), u.flags(c.ServerName[0]))
 	}
+	fmt.Fprintln(w, "NATS server\t-\tthen reload it, twice if a user is new: nats-server --signal reload")
 	fmt.Fprintln(w, "nobody\tca.key\tkeep it elsewhere; it is needed for the next server certificate only")
 	return w.Flush()
 }
