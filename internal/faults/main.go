@@ -32,31 +32,37 @@ func main() {
 		return
 	}
 	only := flag.String("only", "", "run only the faults whose name matches this regular expression")
+	skip := flag.String("skip", "", "leave out the faults whose name matches this regular expression")
 	out := flag.String("out", "", "write the table as markdown to this file")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := drive(ctx, *only, *out); err != nil {
+	if err := drive(ctx, *only, *skip, *out); err != nil {
 		fmt.Fprintln(os.Stderr, "faults:", err)
 		os.Exit(1)
 	}
 }
 
 // drive runs the whole programme.
-func drive(ctx context.Context, only, out string) error {
+func drive(ctx context.Context, only, skip, out string) error {
 	want, err := regexp.Compile(only)
 	if err != nil {
 		return fmt.Errorf("-only: %w", err)
 	}
+	not, err := regexp.Compile(skip)
+	if err != nil {
+		return fmt.Errorf("-skip: %w", err)
+	}
+	wanted := func(f fault) bool { return want.MatchString(f.name) && (skip == "" || !not.MatchString(f.name)) }
 	var chosen []fault
 	for _, f := range catalogue() {
-		if want.MatchString(f.name) {
+		if wanted(f) {
 			chosen = append(chosen, f)
 		}
 	}
 	var onBus []fault // in a world of their own
 	for _, f := range guardFaults {
-		if want.MatchString(f.name) {
+		if wanted(f) {
 			onBus = append(onBus, f)
 		}
 	}
