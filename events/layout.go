@@ -124,6 +124,32 @@ func (e *LayoutError) Error() string {
 
 func (e *LayoutError) Unwrap() error { return ErrLayout }
 
+// fixed is what an operator has no choice of, the same for both streams.
+func (d *differences) fixed(cfg, want jetstream.StreamConfig) {
+	subjects := func(c jetstream.StreamConfig) string {
+		return strings.Join(slices.Sorted(slices.Values(c.Subjects)), " ")
+	}
+	d.text("subjects", subjects(cfg), subjects(want))
+	d.text("name", cfg.Name, want.Name)
+	d.text("retention", cfg.Retention.String(), want.Retention.String())
+	d.text("storage", cfg.Storage.String(), want.Storage.String())
+	d.text("discard", cfg.Discard.String(), want.Discard.String())
+	d.flag("discard_new_per_subject", cfg.DiscardNewPerSubject, want.DiscardNewPerSubject)
+	d.flag("sealed", cfg.Sealed, false)
+	d.flag("no_ack", cfg.NoAck, false)
+	d.flag("mirror or sources", cfg.Mirror != nil || len(cfg.Sources) > 0, false)
+	d.flag("subject_transform", cfg.SubjectTransform != nil, false)
+	d.flag("allow_msg_ttl", cfg.AllowMsgTTL, true)
+	d.flag("allow_direct", cfg.AllowDirect, want.AllowDirect)
+	d.flag("deny_delete", cfg.DenyDelete, true)
+	d.flag("deny_purge", cfg.DenyPurge, true)
+	d.text("republish", republishText(cfg.RePublish), republishText(want.RePublish))
+	d.limit("max_msgs", cfg.MaxMsgs)
+	if cfg.MaxBytes <= 0 {
+		d.add("max_bytes", "unlimited", "a limit, so that a full stream is an error and not a full disk")
+	}
+}
+
 // LayoutOf reads the choices out of a stream's configuration and checks all that
 // is fixed. The error is a *LayoutError that lists every difference.
 func LayoutOf(cfg jetstream.StreamConfig) (Layout, error) {
@@ -135,31 +161,11 @@ func LayoutOf(cfg jetstream.StreamConfig) (Layout, error) {
 	l.Retention.Skew = d.duration(cfg, metaSkew)
 
 	want := l.StreamConfig()
-	subjects := slices.Sorted(slices.Values(cfg.Subjects))
-	slices.Sort(want.Subjects)
-	d.text("subjects", strings.Join(subjects, " "), strings.Join(want.Subjects, " "))
-	d.text("name", cfg.Name, want.Name)
-	d.text("retention", cfg.Retention.String(), want.Retention.String())
-	d.text("storage", cfg.Storage.String(), want.Storage.String())
-	d.text("discard", cfg.Discard.String(), want.Discard.String())
-	d.flag("discard_new_per_subject", cfg.DiscardNewPerSubject, false)
-	d.flag("sealed", cfg.Sealed, false)
-	d.flag("no_ack", cfg.NoAck, false)
-	d.flag("mirror or sources", cfg.Mirror != nil || len(cfg.Sources) > 0, false)
-	d.flag("subject_transform", cfg.SubjectTransform != nil, false)
-	d.flag("allow_msg_ttl", cfg.AllowMsgTTL, true)
+	d.fixed(cfg, want)
 	d.flag("allow_atomic", cfg.AllowAtomicPublish, true)
-	d.flag("allow_direct", cfg.AllowDirect, true)
-	d.flag("deny_delete", cfg.DenyDelete, true)
-	d.flag("deny_purge", cfg.DenyPurge, true)
-	d.text("republish", republishText(cfg.RePublish), republishText(want.RePublish))
-	d.limit("max_msgs", cfg.MaxMsgs)
 	d.limit("max_msgs_per_subject", cfg.MaxMsgsPerSubject)
 	d.number("max_msg_size", int64(cfg.MaxMsgSize), MaxEvent)
 	d.text("duplicate_window", cfg.Duplicates.String(), want.Duplicates.String())
-	if cfg.MaxBytes <= 0 {
-		d.add("max_bytes", "unlimited", "a limit, so that a full stream is an error and not a full disk")
-	}
 	if cfg.MaxAge != 0 && cfg.MaxAge < l.Retention.Total() {
 		d.add("max_age", cfg.MaxAge.String(), "at least "+l.Retention.Total().String()+", else statements are forgotten while tokens live")
 	}

@@ -3,8 +3,6 @@ package events
 import (
 	"context"
 	"errors"
-	"slices"
-	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -72,29 +70,11 @@ func OnceLayoutOf(cfg jetstream.StreamConfig) (Layout, error) {
 	l.Retention.Skew = d.duration(cfg, metaSkew)
 
 	want := l.OnceConfig()
-	d.text("name", cfg.Name, want.Name)
-	d.text("subjects", strings.Join(slices.Sorted(slices.Values(cfg.Subjects)), " "), subjectAllOnce)
-	d.text("retention", cfg.Retention.String(), want.Retention.String())
-	d.text("storage", cfg.Storage.String(), want.Storage.String())
-	d.text("discard", cfg.Discard.String(), want.Discard.String())
-	d.flag("discard_new_per_subject", cfg.DiscardNewPerSubject, true)
+	d.fixed(cfg, want)
 	d.number("max_msgs_per_subject", cfg.MaxMsgsPerSubject, 1)
-	d.flag("sealed", cfg.Sealed, false)
-	d.flag("no_ack", cfg.NoAck, false)
-	d.flag("mirror or sources", cfg.Mirror != nil || len(cfg.Sources) > 0, false)
-	d.flag("subject_transform", cfg.SubjectTransform != nil, false)
-	d.flag("allow_msg_ttl", cfg.AllowMsgTTL, true)
-	d.flag("allow_direct", cfg.AllowDirect, false)
 	d.flag("allow_rollup_hdrs", cfg.AllowRollup, false)
-	d.flag("deny_delete", cfg.DenyDelete, true)
-	d.flag("deny_purge", cfg.DenyPurge, true)
-	d.text("republish", republishText(cfg.RePublish), republishText(nil))
-	d.limit("max_msgs", cfg.MaxMsgs)
 	if cfg.MaxMsgSize > 0 && cfg.MaxMsgSize < maxOnce {
 		d.number("max_msg_size", int64(cfg.MaxMsgSize), maxOnce)
-	}
-	if cfg.MaxBytes <= 0 {
-		d.add("max_bytes", "unlimited", "a limit, so that a full stream is an error and not a full disk")
 	}
 	if cfg.MaxAge != 0 && cfg.MaxAge < want.MaxAge {
 		d.add("max_age", cfg.MaxAge.String(), "at least "+want.MaxAge.String()+", else a used token is good again")

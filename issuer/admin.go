@@ -6,10 +6,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/quash-auth/quash/events"
-	"github.com/quash-auth/quash/internal/strictjson"
 )
 
 // adminRevocation is the body of POST /admin/revocations.
@@ -20,57 +18,13 @@ type adminRevocation struct {
 }
 
 func parseAdmin(body []byte) (q adminRevocation, err error) {
-	err = strictjson.Object(body, func(name string, raw []byte) error {
-		switch name {
-		case "scope", "key", "reason", "txn", "confirm":
-			text, err := strictjson.String(raw)
-			if err != nil {
-				return badRequest(name + ": must be a string")
-			}
-			switch name {
-			case "scope":
-				if q.Scope, err = events.ParseScope(text); err != nil {
-					return badRequest("scope: must be token, session, subject, client, key or issuer")
-				}
-			case "key":
-				q.Key = text
-			case "reason":
-				q.Reason = text
-			case "txn":
-				q.Txn = text
-			case "confirm":
-				q.confirm = text
-			}
-		case "until":
-			seconds, err := strictjson.NumericDate(raw)
-			if err != nil {
-				return badRequest("until: must be a number of seconds since 1970")
-			}
-			q.Until = time.Unix(seconds, 0)
-		case "gen":
-			gen, err := strictjson.Uint64(raw)
-			if err != nil || gen == 0 {
-				return badRequest("gen: must be a positive integer")
-			}
-			q.Gen = gen
-		case "dry_run":
-			dry, err := strictjson.Bool(raw)
-			if err != nil {
-				return badRequest("dry_run: must be true or false")
-			}
-			q.dryRun = dry
-		default:
-			return badRequest("unknown member, there are scope, key, reason, until, gen, txn, dry_run and confirm")
-		}
-		return nil
-	})
+	err = parseMembers(body, field{"scope", &q.Scope, false}, field{"key", &q.Key, true}, field{"reason", &q.Reason, true},
+		field{"until", &q.Until, true}, field{"gen", (*positive)(&q.Gen), true}, field{"txn", &q.Txn, true}, field{"dry_run", &q.dryRun, true},
+		field{"confirm", &q.confirm, true})
 	if err != nil {
-		return q, jsonError(err)
+		return q, err
 	}
-	switch {
-	case !q.Scope.Valid():
-		return q, badRequest("scope: is required")
-	case !q.Until.IsZero() && q.Scope != events.Token: // forgotten too early, what had ended would live again
+	if !q.Until.IsZero() && q.Scope != events.Token { // forgotten too early, what had ended would live again
 		return q, badRequest("until: is for scope token only, leave it out: the others are kept until every token they cover has died")
 	}
 	return q, nil

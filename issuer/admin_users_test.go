@@ -30,6 +30,14 @@ func (r *rig) send(method, path, token string, body any) answer {
 
 type object = map[string]any
 
+func pairsOf(pairs []any) object {
+	o := object{}
+	for n := 0; n < len(pairs); n += 2 {
+		o[pairs[n].(string)] = pairs[n+1]
+	}
+	return o
+}
+
 // TestAdminUsers: an account from its creation to its end and back, with who and why on record.
 func TestAdminUsers(t *testing.T) {
 	t.Parallel()

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/quash-auth/quash/events"
-	"github.com/quash-auth/quash/internal/strictjson"
 )
 
 // onceRequest is the body of POST /admin/one-time.
@@ -18,45 +17,19 @@ type onceRequest struct {
 }
 
 func parseOnce(body []byte) (q onceRequest, err error) {
-	err = strictjson.Object(body, func(name string, raw []byte) error {
-		text := map[string]*string{"sub": &q.Subject, "username": &q.username, "reason": &q.Reason, "txn": &q.Txn}
-		switch dst := text[name]; {
-		case dst != nil:
-			if *dst, err = strictjson.String(raw); err != nil {
-				return badRequest(name + ": must be a string")
-			}
-		case name == "scope":
-			scope, err := strictjson.String(raw)
-			if err != nil {
-				return badRequest("scope: must be a string of values with spaces between them")
-			}
-			q.Scope = strings.Fields(scope)
-		case name == "audience":
-			one, err := strictjson.String(raw)
-			if err == nil {
-				q.Audience = []string{one}
-				return nil
-			}
-			if q.Audience, err = strictjson.Strings(raw); err != nil {
-				return badRequest("audience: must be a string or an array of strings")
-			}
-		case name == "expires_in":
-			seconds, err := strictjson.Int64(raw)
-			if err != nil || seconds < 1 || seconds > int64(maxOnceLife/time.Second) {
-				return badRequest("expires_in: must be a whole number of seconds from 1 to 3600")
-			}
-			q.Life = time.Duration(seconds) * time.Second
-		default:
-			return badRequest("unknown member, there are sub, username, audience, scope, expires_in, reason and txn")
-		}
-		return nil
-	})
+	var scope string
+	var seconds positive
+	err = parseMembers(body, field{"sub", &q.Subject, true}, field{"username", &q.username, true}, field{"audience", (*audience)(&q.Audience), true},
+		field{"scope", &scope, true}, field{"expires_in", &seconds, true}, field{"reason", &q.Reason, true}, field{"txn", &q.Txn, true})
 	switch {
 	case err != nil:
-		return q, jsonError(err)
+		return q, err
+	case seconds > positive(maxOnceLife/time.Second):
+		return q, badRequest("expires_in: must be at most 3600")
 	case (q.Subject == "") == (q.username == ""):
 		return q, badRequest("sub or username is required, one of them")
 	}
+	q.Scope, q.Life = strings.Fields(scope), time.Duration(seconds)*time.Second
 	return q, nil
 }
 

@@ -17,15 +17,7 @@ import (
 // once is POST /admin/one-time with name, value pairs.
 func (r *rig) once(token string, pairs ...any) answer {
 	r.t.Helper()
-	body := map[string]any{}
-	for n := 0; n < len(pairs); n += 2 {
-		body[pairs[n].(string)] = pairs[n+1]
-	}
-	text, err := json.Marshal(body)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return r.bearer("/admin/one-time", token, string(text))
+	return r.send("POST", "/admin/one-time", token, pairsOf(pairs))
 }
 
 func TestMintOnce(t *testing.T) {

@@ -11,7 +11,9 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/quash-auth/quash/issuer"
@@ -49,6 +51,34 @@ func advise(err error, status int, next string) error {
 		return fmt.Errorf("%w: %s", err, next)
 	}
 	return err
+}
+
+// auditFlags say why something is done. They are read from the command line only.
+type auditFlags struct {
+	Reason string `env:"-" help:"For the audit trail; the user never sees it."`
+	Txn    string `env:"-" help:"Ties this to a case or a request, for the audit trail (default: random)."`
+}
+
+// into writes what was given into a request's body.
+func (f *auditFlags) into(body map[string]any) {
+	if f.Reason != "" {
+		body["reason"] = f.Reason
+	}
+	if f.Txn != "" {
+		body["txn"] = f.Txn
+	}
+}
+
+// session is what a command does between login and logout; an interrupt ends it.
+func (f *adminFlags) session(do func(ctx context.Context, a *adminClient) error) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	a, err := f.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer a.close()
+	return do(ctx, a)
 }
 
 // open finds out who the caller is and logs in. Close logs out again.

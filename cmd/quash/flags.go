@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"net/url"
 	"strconv"
 	"strings"
@@ -45,6 +46,14 @@ func instant(flag string, text *string, example string, at func(time.Duration) t
 		return time.Time{}, usagef(flag, "%s is negative: give %s", *text, example)
 	}
 	return at(d), nil
+}
+
+// least refuses what a library would take for "use the default", and what would do more harm than good.
+func least[T cmp.Ordered](flag string, value, least T, why string) error {
+	if value >= least {
+		return nil
+	}
+	return usagef(flag, "%v is below %v: %s", value, least, why)
 }
 
 // checkStaleness refuses a bound that a healthy node would miss now and then.

@@ -5,9 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
-	"os/signal"
-	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -43,10 +40,9 @@ type keysCmd struct {
 }
 
 type keysFlagsFor struct {
-	Reason string `env:"-" help:"For the audit trail. Required to revoke."`
-	Txn    string `env:"-" help:"Ties this to a case or a request, for the audit trail (default: random)."`
-	JSON   bool   `name:"json" help:"Print JSON."`
+	JSON bool `name:"json" help:"Print JSON."`
 
+	auditFlags `embed:""`
 	adminFlags `embed:""`
 }
 
@@ -74,22 +70,13 @@ func (k listedKey) next() string {
 
 // run calls one of the endpoints.
 func (f *keysFlagsFor) run(method, path string, body map[string]any, out any) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	a, err := f.open(ctx)
-	if err != nil {
-		return err
-	}
-	defer a.close()
-	if body != nil {
-		for name, value := range map[string]string{"reason": f.Reason, "txn": f.Txn} {
-			if value != "" {
-				body[name] = value
-			}
+	return f.session(func(ctx context.Context, a *adminClient) error {
+		if body == nil {
+			return a.do(ctx, method, path, nil, nil, out)
 		}
+		f.into(body)
 		return advise(a.do(ctx, method, path, nil, body, out), http.StatusNotFound, "quash keys list shows all")
-	}
-	return a.do(ctx, method, path, nil, nil, out)
+	})
 }
 
 func (f *keysFlagsFor) print(p *program, k listedKey) error {

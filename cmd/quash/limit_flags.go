@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/quash-auth/quash/issuer"
@@ -16,17 +17,11 @@ type limitFlags struct {
 
 // check refuses what the issuer would take for "use the default".
 func (f *limitFlags) check() error {
-	switch {
-	case f.RevokeBurst < 1:
-		return usagef("--revoke-burst", "%d is below 1: nobody could revoke anything", f.RevokeBurst)
-	case f.RevokeEvery < time.Microsecond:
-		return usagef("--revoke-every", "%v is below 1µs: nothing would be limited", f.RevokeEvery)
-	case f.WideBurst < 1:
-		return usagef("--wide-revoke-burst", "%d is below 1: nobody could revoke a client or a key", f.WideBurst)
-	case f.WideEvery < time.Microsecond:
-		return usagef("--wide-revoke-every", "%v is below 1µs: nothing would be limited", f.WideEvery)
-	}
-	return nil
+	return cmp.Or(
+		least("--revoke-burst", f.RevokeBurst, 1, "nobody could revoke anything"),
+		least("--revoke-every", f.RevokeEvery, time.Microsecond, "nothing would be limited"),
+		least("--wide-revoke-burst", f.WideBurst, 1, "nobody could revoke a client or a key"),
+		least("--wide-revoke-every", f.WideEvery, time.Microsecond, "nothing would be limited"))
 }
 
 func (f *limitFlags) apply(c *issuer.Config) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/quash-auth/quash/issuer"
@@ -28,20 +29,14 @@ func (f *loginFlags) check() error {
 		return usagef("--password-passes", "%d is not between 1 and 64", f.PasswordPasses)
 	case f.PasswordWorkers < 0:
 		return usagef("--password-workers", "%d is negative", f.PasswordWorkers)
-	case f.LoginBurst < 1:
-		return usagef("--login-burst", "%d is below 1: nobody could log in", f.LoginBurst)
-	case f.LoginEvery < time.Millisecond:
-		return usagef("--login-every", "%v is below 1ms: guessing would not be slowed down", f.LoginEvery)
-	case f.AddressBurst < 1:
-		return usagef("--address-burst", "%d is below 1: nobody could log in", f.AddressBurst)
-	case f.AddressEvery < time.Millisecond:
-		return usagef("--address-every", "%v is below 1ms: guessing would not be slowed down", f.AddressEvery)
-	case f.OwnBurst < 1:
-		return usagef("--own-burst", "%d is below 1: nobody could log in", f.OwnBurst)
-	case f.OwnEvery < time.Millisecond:
-		return usagef("--own-every", "%v is below 1ms: nobody would be slowed down", f.OwnEvery)
 	}
-	return nil
+	return cmp.Or(
+		least("--login-burst", f.LoginBurst, 1, "nobody could log in"),
+		least("--login-every", f.LoginEvery, time.Millisecond, "guessing would not be slowed down"),
+		least("--address-burst", f.AddressBurst, 1, "nobody could log in"),
+		least("--address-every", f.AddressEvery, time.Millisecond, "guessing would not be slowed down"),
+		least("--own-burst", f.OwnBurst, 1, "nobody could log in"),
+		least("--own-every", f.OwnEvery, time.Millisecond, "nobody would be slowed down"))
 }
 
 func (f *loginFlags) apply(c *issuer.Config) {

@@ -6,9 +6,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
-	"os/signal"
-	"syscall"
 	"text/tabwriter"
 	"time"
 )
@@ -60,13 +57,10 @@ func (c *sessionsListCmd) Run(p *program) error {
 	case c.User != "" && c.Sub != "":
 		return usagef("--user", "and --sub are two ways to name a user: give one")
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	a, err := c.open(ctx)
-	if err != nil {
-		return err
-	}
-	defer a.close()
+	return c.session(func(ctx context.Context, a *adminClient) error { return c.list(ctx, a, p, query) })
+}
+
+func (c *sessionsListCmd) list(ctx context.Context, a *adminClient, p *program, query url.Values) error {
 	query.Set("limit", "1000")
 	show, done := c.table(p.stdout)
 	if c.JSON {

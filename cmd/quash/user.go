@@ -5,10 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"text/tabwriter"
 )
 
@@ -22,14 +19,13 @@ type userCmd struct {
 	Passwd  userPasswdCmd  `cmd:"" help:"Give a user a new password, and end all sessions."`
 }
 
-// userFlags name a user and say why, for the audit trail. They are read from the command line only: QUASH_USER means something else.
+// userFlags name a user and say why. They are read from the command line only: QUASH_USER means something else.
 type userFlags struct {
-	Name   string `arg:"" optional:"" help:"Name of the user."`
-	Sub    string `env:"-" placeholder:"SUB" help:"The user with this sub, instead of a name."`
-	Reason string `env:"-" help:"For the audit trail; the user never sees it."`
-	Txn    string `env:"-" help:"Ties this to a case or a request, for the audit trail (default: random)."`
-	JSON   bool   `name:"json" help:"Print one JSON object."`
+	Name string `arg:"" optional:"" help:"Name of the user."`
+	Sub  string `env:"-" placeholder:"SUB" help:"The user with this sub, instead of a name."`
+	JSON bool   `name:"json" help:"Print one JSON object."`
 
+	auditFlags `embed:""`
 	adminFlags `embed:""`
 }
 
@@ -50,35 +46,29 @@ type usersPage struct {
 	Next  string       `json:"next"`
 }
 
-// change posts to the user's endpoint and says what became of it; done is empty where the answer says it.
-func (f *userFlags) change(p *program, what string, body map[string]any, done string) error {
+// ask calls an endpoint of the user, /admin/users/{sub} and what; done says what became of it, or is empty where the answer does.
+func (f *userFlags) ask(p *program, method, what string, body any, done string) error {
 	if (f.Name == "") == (f.Sub == "") {
 		return usagef("NAME", "name one user, by NAME or by --sub SUB")
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	a, err := f.open(ctx)
-	if err != nil {
-		return err
-	}
-	defer a.close()
-	sub := f.Sub
-	if f.Name != "" {
-		if sub, err = a.find(ctx, f.Name); err != nil {
+	return f.session(func(ctx context.Context, a *adminClient) (err error) {
+		sub := f.Sub
+		if f.Name != "" {
+			if sub, err = a.find(ctx, f.Name); err != nil {
+				return err
+			}
+		}
+		var u listedUser
+		if err := a.do(ctx, method, "/admin/users/"+url.PathEscape(sub)+what, nil, body, &u); err != nil {
 			return err
 		}
-	}
-	body["reason"], body["txn"] = f.Reason, f.Txn
-	for _, name := range []string{"reason", "txn"} {
-		if body[name] == "" {
-			delete(body, name)
-		}
-	}
-	var u listedUser
-	if err := a.do(ctx, http.MethodPost, "/admin/users/"+url.PathEscape(sub)+"/"+what, nil, body, &u); err != nil {
-		return err
-	}
-	return f.print(p, u, done)
+		return f.print(p, u, done)
+	})
+}
+
+func (f *userFlags) change(p *program, what string, body map[string]any, done string) error {
+	f.into(body)
+	return f.ask(p, http.MethodPost, "/"+what, body, done)
 }
 
 func (f *userFlags) print(p *program, u listedUser, done string) error {
@@ -147,25 +137,15 @@ func (c *userAddCmd) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	a, err := c.open(ctx)
-	if err != nil {
-		return err
-	}
-	defer a.close()
 	body := map[string]any{"username": c.Name, "password": password, "scopes": scopeList(c.Scope...)}
-	if c.Reason != "" {
-		body["reason"] = c.Reason
-	}
-	if c.Txn != "" {
-		body["txn"] = c.Txn
-	}
-	var u listedUser
-	if err := a.do(ctx, http.MethodPost, "/admin/users", nil, body, &u); err != nil {
-		return advise(err, http.StatusConflict, "choose another (upper and lower case are the same; quash user list shows all)")
-	}
-	return c.print(p, u, "created")
+	c.into(body)
+	return c.session(func(ctx context.Context, a *adminClient) error {
+		var u listedUser
+		if err := a.do(ctx, http.MethodPost, "/admin/users", nil, body, &u); err != nil {
+			return advise(err, http.StatusConflict, "choose another (upper and lower case are the same; quash user list shows all)")
+		}
+		return c.print(p, u, "created")
+	})
 }
 
 type userListCmd struct {
@@ -175,13 +155,10 @@ type userListCmd struct {
 }
 
 func (c *userListCmd) Run(p *program) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	a, err := c.open(ctx)
-	if err != nil {
-		return err
-	}
-	defer a.close()
+	return c.session(func(ctx context.Context, a *adminClient) error { return c.list(ctx, a, p) })
+}
+
+func (c *userListCmd) list(ctx context.Context, a *adminClient, p *program) (err error) {
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	if !c.JSON {
 		fmt.Fprintln(w, "NAME\tSUB\tSTATE\tCREATED\tSCOPES")

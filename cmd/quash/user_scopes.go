@@ -1,14 +1,9 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"net/http"
-	"net/url"
-	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 )
 
 // userScopesCmd is "quash user scopes". Without a change it only says what there is.
@@ -32,35 +27,11 @@ func (c *userScopesCmd) Run(p *program) error {
 	}
 	switch {
 	case len(body) == 0:
-		return c.show(p)
+		return c.ask(p, http.MethodGet, "", nil, "")
 	case c.Set != nil && len(body) > 1:
 		return usagef("--set", "says all that the user has, so --add and --remove say nothing: give one or the other")
 	}
 	return c.change(p, "scopes", body, "")
-}
-
-func (c *userScopesCmd) show(p *program) error {
-	if (c.Name == "") == (c.Sub == "") {
-		return usagef("NAME", "name one user, by NAME or by --sub SUB")
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	a, err := c.open(ctx)
-	if err != nil {
-		return err
-	}
-	defer a.close()
-	sub := c.Sub
-	if c.Name != "" {
-		if sub, err = a.find(ctx, c.Name); err != nil {
-			return err
-		}
-	}
-	var u listedUser
-	if err := a.do(ctx, http.MethodGet, "/admin/users/"+url.PathEscape(sub), nil, nil, &u); err != nil {
-		return err
-	}
-	return c.print(p, u, "")
 }
 
 // scopeList takes "read write" and "read,write" for two: a scope has no space, and no comma on a command line.
