@@ -5,11 +5,11 @@ import (
 	"net/url"
 )
 
-var errInvalidClient = &fault{status: http.StatusUnauthorized, code: "invalid_client", description: "client authentication failed",
+var errInvalidClient = &fault{status: http.StatusUnauthorized, code: "invalid_client", description: "there is no such client, or it is disabled, or its secret is wrong",
 	challenge: `Basic realm="quash"`}
 
 // errGrantNotAllowed is RFC 6749 §5.2's "not authorized to use this authorization grant type".
-var errGrantNotAllowed = &fault{status: http.StatusBadRequest, code: "unauthorized_client", description: "the client may not use this grant"}
+var errGrantNotAllowed = &fault{status: http.StatusBadRequest, code: "unauthorized_client", description: "the client may not use this grant: the registry of clients lists its grant_types"}
 
 // authenticate finds the client of a request (RFC 6749 §2.3): by HTTP Basic, by id and secret in the body, or by its id alone
 // if it is public; never by two at once. nil: the request names none.

@@ -106,7 +106,7 @@ func parseClient(raw []byte) (c Client, err error) {
 		case "client_secret":
 			return errors.New("client_secret: does not belong here, store its hash as client_secret_hash (quash client new-secret)")
 		default:
-			return fmt.Errorf("unknown member %.64q", name)
+			return fmt.Errorf("unknown member %.64q, there are client_id, client_name, public, client_secret_hash, disabled, grant_types, redirect_uris, scope, audience and introspects", name)
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)

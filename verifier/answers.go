@@ -24,6 +24,7 @@ const (
 	descExpired   = "The access token expired"
 	descRevoked   = "The access token was revoked"
 	descUsed      = "The access token was already used"
+	descOnce      = "A one-time token is good where one is asked for, and nowhere else"
 	descInvalid   = "The access token is invalid"
 	descScope     = "The access token does not have the scope this resource needs"
 	descMissing   = "An access token is needed"
@@ -62,6 +63,8 @@ func rowFor(err error) row {
 		return invalidToken(descRevoked)
 	case is(ErrUsed):
 		return invalidToken(descUsed)
+	case is(ErrOnce):
+		return invalidToken(descOnce)
 	case is(ErrExpired):
 		return invalidToken(descExpired)
 	case is(ErrMalformed):

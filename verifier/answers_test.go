@@ -46,7 +46,7 @@ func TestM1_Answers(t *testing.T) {
 		{"h", verifier.ErrNotYet, verifier.HTTPConfig{}, 401, invalid},
 		{"i", verifier.ErrRevoked, verifier.HTTPConfig{}, 401, realm + `, error="invalid_token", error_description="The access token was revoked"`},
 		{"i", verifier.ErrUsed, verifier.HTTPConfig{}, 401, realm + `, error="invalid_token", error_description="The access token was already used"`},
-		{"i", verifier.ErrOnce, verifier.HTTPConfig{}, 401, invalid},
+		{"i", verifier.ErrOnce, verifier.HTTPConfig{}, 401, realm + `, error="invalid_token", error_description="A one-time token is good where one is asked for, and nowhere else"`},
 		{"j", verifier.ErrClaims, verifier.HTTPConfig{}, 401, invalid},
 		{"j", verifier.ErrLifetime, verifier.HTTPConfig{}, 401, invalid},
 		{"c-j", verifier.ErrInvalid, verifier.HTTPConfig{}, 401, invalid},

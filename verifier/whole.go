@@ -29,6 +29,7 @@ const (
 	wholeFactor  = 4                      // of MaxStaleness, by default
 	wholeAgain   = 100 * time.Millisecond // between two questions
 	wholeSettled = 10 * time.Second
+	wholeUsual   = 3 * time.Second // nobody is told of a shorter wait, unless he asks for more than warnings
 )
 
 // Freshness is the feed's own once the stream is whole.
@@ -62,6 +63,7 @@ func (w *whole) await(ctx context.Context) error {
 	began := time.Now()
 	mctx, cancel := context.WithTimeout(ctx, w.most)
 	defer cancel()
+	warned := false
 	for said := false; ; said = true {
 		why := w.missing(mctx)
 		switch {
@@ -79,8 +81,13 @@ func (w *whole) await(ctx context.Context) error {
 			<-ctx.Done()
 			return nil
 		}
-		if !said {
-			w.log.Warn("verifier: the stream of revocations may have lost statements that an issuer gives back: waiting", "for", why, "at_most", w.most)
+		const waiting = "verifier: the stream of revocations may have lost statements that an issuer gives back: waiting"
+		switch { // an issuer that starts together with the node takes a moment, and nothing is wrong
+		case !said:
+			w.log.Info(waiting, "for", why, "at_most", w.most)
+		case !warned && time.Since(began) > wholeUsual:
+			warned = true
+			w.log.Warn(waiting, "for", why, "at_most", w.most)
 		}
 		text := fmt.Sprintf("%s; ready without it at %s", why, began.Add(w.most).UTC().Format(time.RFC3339))
 		w.waiting.Store(&text)

@@ -22,6 +22,9 @@ func (c *healthCmd) Run(p *program) error {
 	if err != nil {
 		return fmt.Errorf("not ready: %w: start it, or name the address where it listens: quash health http://HOST:PORT/readyz", err)
 	}
+	if a.status != http.StatusOK && a.status != http.StatusServiceUnavailable {
+		return fmt.Errorf("%s answered %d, as no issuer and no API node does: name its /readyz, like http://127.0.0.1:8080/readyz", c.URL, a.status)
+	}
 	if a.status != http.StatusOK {
 		return fmt.Errorf("not ready: %s answered %d: %s", c.URL, a.status, plain(a.text()))
 	}

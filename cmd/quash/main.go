@@ -40,7 +40,7 @@ type cli struct {
 	API      apiCmd      `cmd:"" name:"api" help:"Run a demo API node that verifies tokens and enforces revocations."`
 	Revoke   revokeCmd   `cmd:"" help:"Publish a revocation."`
 	Sessions sessionsCmd `cmd:"" help:"List living sessions at the issuer, or end them."`
-	User     userCmd     `cmd:"" help:"Create, list, disable and enable accounts at the issuer; give new passwords."`
+	User     userCmd     `cmd:"" help:"Create, list, disable and enable accounts at the issuer; give new passwords and scopes."`
 	Keys     keysCmd     `cmd:"" help:"List, rotate, retire and revoke the issuer's signing keys."`
 	Watch    watchCmd    `cmd:"" help:"Print revocations as they are published."`
 	Status   statusCmd   `cmd:"" help:"Ask every node how it is, one row each."`
@@ -114,6 +114,9 @@ func execute(args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	}
 	if err != nil {
+		if len(args) > 2 && commandName(args, parser.Model) == "user " && slices.Contains([]string{"delete", "remove", "rm", "del"}, args[2]) {
+			return p.fail(usagef("", "accounts are never deleted, so that nobody inherits a name: quash user disable NAME ends all that one can do"))
+		}
 		return p.fail(&usageError{problem: inWords(err) + "; see quash " + commandName(args, parser.Model) + "--help"})
 	}
 	for _, name := range unknownVariables(os.Environ(), parser.Model) {

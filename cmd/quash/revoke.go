@@ -18,7 +18,7 @@ import (
 // revokeCmd is "quash revoke".
 type revokeCmd struct {
 	Scope string `arg:"" help:"What KEY names: token (its jti), session (sid), subject (sub), client (client_id), key (kid), or issuer (no KEY: all its tokens)."`
-	Key   string `arg:"" optional:"" help:"The value of that claim."`
+	Key   string `arg:"" optional:"" help:"The value of that claim; for subject the sub, which is not the name to log in with: quash sessions end --user NAME finds it."`
 
 	ISS     string        `name:"iss" default:"${default_iss}" placeholder:"URL" help:"iss of the tokens concerned (${default})."`
 	Before  *string       `placeholder:"TIME" help:"Cover tokens issued at or before this: RFC 3339, or a duration ago, 5m for five minutes ago (default: now; for key: all its tokens, whenever issued). Not for token and session."`

@@ -167,3 +167,31 @@ func TestLinks(t *testing.T) {
 		t.Errorf("looked at %d pages only", pages)
 	}
 }
+
+// TestDecisions: each has a number of its own, the same in its name and in its title.
+func TestDecisions(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob(filepath.Join("..", "..", "docs", "adr", "0*.md"))
+	if err != nil || len(files) < 20 {
+		t.Fatalf("found %d decisions, %v", len(files), err)
+	}
+	taken := map[int]string{}
+	for _, file := range files {
+		var name, title int
+		base := filepath.Base(file)
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fmt.Sscanf(base, "%04d-", &name); err != nil {
+			t.Errorf("%s: %v", base, err)
+		}
+		if _, err := fmt.Sscanf(string(text), "# %d. ", &title); err != nil || title != name {
+			t.Errorf("%s has the title number %d", base, title)
+		}
+		if taken[name] != "" {
+			t.Errorf("%s and %s have the same number: the later one takes the next", taken[name], base)
+		}
+		taken[name] = base
+	}
+}
