@@ -326,5 +326,5 @@ func BenchmarkUnderAttack(b *testing.B) {
 				failed, 100*calmCPU.Seconds()/spent, 100*hotCPU.Seconds()/spent, rss)
 		}
 	}
-	b.Logf("key set fetched %d times\n%s", w.fetched.Load(), table.String())
+	fmt.Printf("key set fetched %d times\n%s", w.fetched.Load(), table.String()) // b.Log cuts it off
 }
