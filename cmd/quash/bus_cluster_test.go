@@ -2,10 +2,15 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,12 +30,26 @@ func TestDeploy_cluster(t *testing.T) {
 	for i := range 3 {
 		routes = append(routes, &url.URL{Scheme: "nats", Host: fmt.Sprintf("127.0.0.1:%d", ports[3+i])})
 	}
+	// The block of deploy/README.md: routes trust nobody without a certificate of the same authority.
+	block := regexp.MustCompile(`(?ms)^    cluster \{.*?^    \}$`).FindString(readText(t, filepath.Join(deployDir, "README.md")))
+	conf := filepath.Join(s.dir, "cluster.conf")
+	if err := os.WriteFile(conf, []byte(strings.ReplaceAll(block, "/etc/nats/keys", s.key(""))), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	shown, err := server.ProcessConfigFile(conf)
+	if err != nil {
+		t.Fatalf("deploy/README.md: %v", err)
+	}
+	inner := shown.Cluster.TLSConfig
+	if inner == nil || inner.ClientAuth != tls.RequireAndVerifyClientCert || shown.Cluster.Name != "quash" || len(shown.Routes) != 3 {
+		t.Fatalf("deploy/README.md: the cluster is %+v", shown.Cluster)
+	}
 	var servers []*server.Server
 	for i := range 3 {
 		o := s.options()
 		s.adapt(o, ports[i])
 		o.ServerName, o.StoreDir = fmt.Sprintf("n%d", i), t.TempDir()
-		o.Cluster, o.Routes = server.ClusterOpts{Name: "quash", Host: "127.0.0.1", Port: ports[3+i]}, routes
+		o.Cluster, o.Routes = server.ClusterOpts{Name: "quash", Host: "127.0.0.1", Port: ports[3+i], TLSConfig: inner, TLSTimeout: 5}, routes
 		srv, err := server.NewServer(o)
 		if err != nil {
 			t.Fatal(err)
