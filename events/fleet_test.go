@@ -301,6 +301,7 @@ func TestReportTravels(t *testing.T) {
 	want := events.Report{
 		Node: "n", Role: "api", Version: "v1", Sequence: 1<<64 - 1, AsOf: decided, Staleness: 1500 * time.Microsecond, MaxStaleness: 30 * time.Second,
 		OnStale: "deny", Entries: 7, Synced: true, Ready: true, Uptime: 100 * time.Hour, Error: "x", Digest: 1<<63 + 1, DigestFrom: decided,
+		Issuers: []string{"https://issuer.example"}, Unenforceable: []string{"token", "session"},
 	}
 	data, err := json.Marshal(want)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/quash-auth/quash/events"
+	"github.com/quash-auth/quash/internal/fulldisk"
 	"github.com/quash-auth/quash/issuer"
 )
 
@@ -118,6 +119,38 @@ func TestLedgerGivesBackWhatAStreamLost(t *testing.T) {
 	if n, got := third.Stats().Returned, len(third.statements()); n != 0 || got != before {
 		t.Errorf("%d statements returned to a whole stream, which holds %d, before %d", n, got, before)
 	}
+}
+
+// TestLedgerWithoutRoom: the issuer goes on, and says that its ledger does not.
+func TestLedgerWithoutRoom(t *testing.T) {
+	t.Parallel()
+	file, l := filepath.Join(t.TempDir(), "ledger"), &logs{}
+	r := start(t, server(t).URL(), func(c *issuer.Config) { c.Ledger, c.Logger = file, l.logger() })
+	r.user("ann")
+	kept := r.login("ann")
+	r.want("logout", r.bearer("/logout", kept.Access, ""), 200, "")
+	if p := r.Stats().LedgerProblem; p != "" {
+		t.Errorf("with room: got %q, want no problem", p)
+	}
+	free := fulldisk.Fill(t, file)
+	lost := r.login("ann")
+	r.want("logout without room for the statement", r.bearer("/logout", lost.Access, ""), 200, "")
+	r.dead("after the logout", lost.Access)
+	if p := r.Stats().LedgerProblem; !strings.Contains(p, "no space left on device") {
+		t.Errorf("without room: got %q, want why it is not written", p)
+	}
+	until(t, "it is logged", func() bool { return strings.Contains(l.String(), "the ledger is not written any more") })
+	free()
+	r.want("a login", r.tryLogin("ann", password), 200, "")
+	if p := r.Stats().LedgerProblem; p == "" {
+		t.Error("with room again: got no problem, but a statement is missing in the file")
+	}
+	r.stop()
+	again := startWith(t, r.nats, r.cfg) // reads what it has, and the rest from the stream
+	if p := again.Stats().LedgerProblem; p != "" {
+		t.Errorf("restarted with room: got %q, want no problem", p)
+	}
+	again.dead("after the restart", lost.Access)
 }
 
 func TestLedgerThatIsDamaged(t *testing.T) {

@@ -51,6 +51,11 @@ func TestMintOnce(t *testing.T) {
 	if c := claims(t, other.Access); fmt.Sprint(c["aud"]) != "[one two]" || c["scope"] != "a b" || c["exp"].(float64)-c["iat"].(float64) != 600 {
 		t.Errorf("got claims %v, want both audiences and ten minutes", c)
 	}
+	r.want("without a scope", r.once(admin, "username", "ann"), 400, "invalid_request")
+	r.want("for nobody", r.once(admin, "username", "nobody", "scope", "a"), 404, "invalid_request")
+	if got := r.Stats().OnceMinted; got != 2 {
+		t.Errorf("%d tokens are counted, want the 2 that were given out", got)
+	}
 	out := l.String()
 	for _, want := range []string{`"one-time token minted"`, a.body["jti"].(string), ann.Sub, root.Sub, "forgotten", "t-1", "password:reset"} {
 		if !strings.Contains(out, want) {

@@ -231,6 +231,13 @@ func TestOnceOverNATS(t *testing.T) {
 	if won.Load() != 1 || lost.Load() != 63 {
 		t.Errorf("%d of 64 got through and %d were refused, want 1 and 63", won.Load(), lost.Load())
 	}
+	var redeemed, used uint64
+	for _, v := range nodes {
+		redeemed, used = redeemed+v.Stats().Redeemed, used+v.Stats().Used
+	}
+	if redeemed != 1 || used != 63 {
+		t.Errorf("the nodes count %d redeemed and %d used before, want 1 and 63", redeemed, used)
+	}
 }
 
 // The clocks of two nodes differ as much as they may: the token stays used for as long as one of them accepts it.

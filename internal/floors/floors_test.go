@@ -73,6 +73,7 @@ var house = map[string]room{
 
 	"internal/natstest":       {floor: testsOnly, outside: []string{natsGo, natsServer}, why: "real servers for tests"},
 	"internal/natstest/natsd": {floor: testsOnly, outside: []string{natsServer}, why: "a server process to kill and freeze"},
+	"internal/fulldisk":       {floor: testsOnly, why: "a file without room, for tests"},
 	"internal/bench":          {floor: testsOnly, why: "benchmarks across packages"},
 	"internal/floors":         {floor: testsOnly, why: "this test"},
 }
