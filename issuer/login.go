@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/quash-auth/quash/cache"
+	"github.com/quash-auth/quash/events"
 )
 
 // grant is what a login or a refresh gives.
@@ -167,7 +168,10 @@ const holdAtMost = 2 * time.Second
 // reports whether the login must look again.
 func (i *Issuer) hold(ctx context.Context, m marks, sub, client string) (again bool, err error) {
 	if e, ok := i.deny.Lookup(cache.Subject, i.cfg.Issuer, sub); ok && e.Gen > m.subject.Gen {
-		m.subject.Gen = e.Gen
+		if m.subject.Gen >= events.MaxGen {
+			return false, fmt.Errorf("%w: until it is forgotten, a statement covers every generation of this user", ErrUnavailable)
+		}
+		m.subject.Gen = min(e.Gen, events.MaxGen)
 		if err := i.writeMark(ctx, &m.subject); err != nil && !errors.Is(err, ErrConflict) {
 			return false, err
 		}

@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"math"
 	"time"
 
 	"github.com/quash-auth/quash/events"
@@ -54,18 +53,24 @@ func (m mark) write() (write, error) {
 	return write{key: m.key, value: value, revision: m.revision}, nil
 }
 
-// apply gives a subject's statement its generation: one more than now, or what was asked for.
+// apply gives a subject's statement its generation: one more than now, or what was asked for. If there is no room for another, the
+// statement has none and is about the time, as those about clients are.
 func (m *mark) apply(r events.Revocation, asked uint64) events.Revocation {
 	if r.Scope != events.Subject {
 		return r
 	}
+	earlier, tried := m.pending(r.ID) // in an earlier round
 	switch {
-	case asked != 0:
+	case tried && earlier.Gen == 0:
+		r.Gen = 0
+	case asked != 0 && m.Gen <= events.MaxGen:
 		r.Gen = max(m.Gen, asked)
-	case m.pendingID(r.ID): // raised already in an earlier round
+	case tried: // raised already
 		r.Gen = m.Gen
-	case m.Gen < math.MaxUint64:
+	case m.Gen < events.MaxGen:
 		r.Gen = m.Gen + 1
+	default:
+		r.Gen = 0
 	}
 	return r
 }
@@ -75,7 +80,7 @@ func (m *mark) apply(r events.Revocation, asked uint64) events.Revocation {
 func (m *mark) join(r events.Revocation, latest time.Time) bool {
 	was := *m
 	if r.Scope == events.Subject && r.Gen > 0 {
-		m.Gen = max(m.Gen, r.Gen) // our tokens carry gen, so Before says nothing about them
+		m.Gen = max(m.Gen, min(r.Gen, events.MaxGen)) // our tokens carry gen, so Before says nothing about them
 	} else if at := r.Before; !at.IsZero() || r.Scope == events.Key {
 		if at.IsZero() {
 			at = r.At // a key is revoked whole; the mark says since when
@@ -94,12 +99,18 @@ func pendingID(text json.RawMessage) string {
 }
 
 func (m *mark) pendingID(id string) bool {
+	_, ok := m.pending(id)
+	return ok
+}
+
+// pending is the statement with this ID.
+func (m *mark) pending(id string) (events.Revocation, bool) {
 	for _, p := range m.Pending {
-		if pendingID(p) == id {
-			return true
+		if r, err := events.Decode(p); err == nil && r.ID == id {
+			return r, true
 		}
 	}
-	return false
+	return events.Revocation{}, false
 }
 
 // drop takes a statement off the pending ones.

@@ -23,7 +23,7 @@ func (i *Issuer) Revoke(ctx context.Context, r events.Revocation) (events.Ack, e
 	if r.Issuer != i.cfg.Issuer {
 		return events.Ack{}, &events.FieldError{Field: "iss", Problem: "is another issuer, whose sessions cannot be ended here"}
 	}
-	if r.Gen > maxGen {
+	if r.Gen > events.MaxGen {
 		return events.Ack{}, &events.FieldError{Field: "gen", Problem: "is above 2^53-1, the largest integer that JSON readers agree on"}
 	}
 	if r.By == "" {
@@ -49,7 +49,6 @@ func (i *Issuer) Revoke(ctx context.Context, r events.Revocation) (events.Ack, e
 }
 
 const (
-	maxGen     = 1<<53 - 1
 	maxRounds  = 32 // of a compare-and-set; each lost round means that somebody else's write succeeded
 	maxPending = 8
 )
@@ -225,7 +224,7 @@ func (i *Issuer) raise(ctx context.Context, r events.Revocation) (events.Ack, er
 		if err != nil {
 			return events.Ack{}, err
 		}
-		if !fixed && r.Scope != events.Subject && r.Scope != events.Key && i.cfg.Now().Unix() > whole.Before.Unix() {
+		if !fixed && whole.Gen == 0 && r.Scope != events.Key && i.cfg.Now().Unix() > whole.Before.Unix() {
 			continue // a second began meanwhile
 		}
 		if r.Scope == events.Key {
