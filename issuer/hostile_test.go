@@ -163,7 +163,7 @@ func TestHostile_Bodies(t *testing.T) {
 	r.want("a large form", large, 413, "invalid_request")
 	for _, form := range []string{"grant_type=refresh_token&grant_type=client_credentials", "grant_type=refresh_token;refresh_token=x", "%zz=1",
 		"grant_type=refresh_token&refresh_token=a&refresh_token=b", strings.Repeat("a&", 30_000)} {
-		r.want("the form "+form[:10], r.do(r.request("POST", "/token", formType, form)), 400, "invalid_request")
+		r.want(fmt.Sprintf("the form %.30s", form), r.do(r.request("POST", "/token", formType, form)), 400, "invalid_request")
 	}
 }
 
@@ -223,7 +223,10 @@ func TestHostile_LoginsWhileTheRegistryFlips(t *testing.T) {
 					a = at.refreshAt("app", a.Refresh)
 				}
 				if a.status == 200 {
-					got <- a
+					select {
+					case got <- a:
+					default: // enough
+					}
 				}
 			}
 		})
@@ -242,20 +245,19 @@ func TestHostile_LoginsWhileTheRegistryFlips(t *testing.T) {
 	close(stop)
 	all.Wait()
 	close(got)
-	n := 0
-	for a := range got {
-		n++
-		for _, at := range []*rig{r, second} {
-			at.dead("a token of a client that is off", a.Access)
-			if back := at.refreshAt("app", a.Refresh); back.status == 200 {
-				t.Errorf("a refresh token of a client that is off: got 200")
-			}
-		}
-	}
-	if n == 0 {
+	f.write(appOn, other) // or every token of the client would be refused anyhow
+	r.reload()
+	second.reload()
+	r.want("and on again", r.loginAt("app"), 200, "")
+	if len(got) == 0 {
 		t.Error("nobody logged in")
 	}
-	f.write(appOn, other)
-	r.reload()
-	r.want("and on again", r.loginAt("app"), 200, "")
+	for a := range got {
+		for _, at := range []*rig{r, second} {
+			at.ends("a token from before the client was off", a.Access)
+		}
+		if back := second.refreshAt("app", a.Refresh); back.status == 200 {
+			t.Error("a refresh token from before the client was off: got 200")
+		}
+	}
 }
