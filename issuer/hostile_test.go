@@ -34,7 +34,7 @@ func TestHostile_Generations(t *testing.T) {
 	for _, gen := range []string{"9007199254740992", "18446744073709551615", "0", "-1", "1e3"} {
 		r.want("gen "+gen, order(bob.Sub, `,"gen":`+gen), 400, "invalid_request")
 	}
-	for n := range 3 {
+	for n := range 2 {
 		login := r.login("bob")
 		r.alive(fmt.Sprint("login ", n), login.Access)
 		r.want(fmt.Sprint("end ", n), order(bob.Sub, ""), 200, "")
@@ -174,7 +174,7 @@ func TestHostile_ExchangeRacesRevokeAll(t *testing.T) {
 	r := start(t, nats.URL(), func(c *issuer.Config) { c.Clients = gateways() })
 	other := startWith(t, nats.URL(), r.cfg)
 	u := r.user("ann")
-	for range 15 {
+	for range 8 {
 		s := r.login("ann")
 		got := make(chan answer, 8)
 		var all sync.WaitGroup
@@ -231,7 +231,7 @@ func TestHostile_LoginsWhileTheRegistryFlips(t *testing.T) {
 			}
 		})
 	}
-	for range 3 {
+	for range 2 {
 		for _, line := range []string{appOff, appOn} {
 			f.write(line, other)
 			r.reload()

@@ -27,7 +27,7 @@ func Fill(t testing.TB, path string) (free func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kept := map[int]int{}
+	var handles []int
 	for _, e := range entries {
 		if to, err := os.Readlink(filepath.Join(open, e.Name())); err != nil || to != path {
 			continue // closed meanwhile, or another file
@@ -36,13 +36,17 @@ func Fill(t testing.TB, path string) (free func()) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		handles = append(handles, handle)
+	}
+	if len(handles) == 0 {
+		t.Fatalf("nobody has %s open", path)
+	}
+	kept := map[int]int{} // not filled in above: one of these would be found there
+	for _, handle := range handles {
 		if kept[handle], err = syscall.Dup(handle); err != nil {
 			t.Fatal(err)
 		}
 		put(t, int(full.Fd()), handle)
-	}
-	if len(kept) == 0 {
-		t.Fatalf("nobody has %s open", path)
 	}
 	return func() {
 		for handle, was := range kept {
