@@ -143,7 +143,7 @@ func newWorld(t testing.TB, options ...worldOption) *world {
 		w.apart(c)
 	}
 	w.face.url = w.issuers[0].url()
-	for _, p := range w.parts {
+	for _, p := range append(slices.Clone(w.parts), w.nodes...) { // nodes of quash up are no parts of their own, and ready later than its issuer
 		p.ready()
 	}
 	var err error
