@@ -72,26 +72,39 @@ func mean[R any](rs []R, f func(R) time.Duration) time.Duration {
 	return sum / time.Duration(len(rs))
 }
 
+// receivers of every statement.
+func (r fleetResult) receivers() time.Duration { return time.Duration(r.Nodes + r.Others) }
+
+// perDrop is the CPU for each dropped connection: without what it cost to publish
+// meanwhile, and to deliver to the others, and to the dropped once they were back.
+func (r fleetResult) perDrop(all, publish, deliver time.Duration) time.Duration {
+	statements := r.Drop.Fresh.Max / probeEvery
+	back := (r.Drop.Fresh.Max - r.Drop.Fresh.P50) / probeEvery
+	all -= statements*(publish+time.Duration(r.Others)*deliver) + back*time.Duration(r.Nodes)*deliver
+	return max(all/time.Duration(max(r.Drop.Dropped, 1)), time.Microsecond)
+}
+
 // costs are the parameters of the simulation. None comes from the fleets that are to
 // be predicted.
 func (e evidence) costs() sim.Costs {
-	per := func(f func(dropResult) time.Duration) func(fleetResult) time.Duration {
-		return func(r fleetResult) time.Duration { return f(r.Drop) / time.Duration(max(r.Drop.Dropped, 1)) }
-	}
 	var c sim.Costs
-	alone := mean(e.lone, func(r fleetResult) time.Duration { return r.ServerCPU }) // of a statement and one delivery
-	many := mean(e.small, func(r fleetResult) time.Duration { return r.ServerCPU })
-	c.Fan = max((100*many-alone)/99, time.Microsecond)
-	c.Publish = max(alone-c.Fan, time.Microsecond)
+	// A statement costs the server once, and each of its deliveries: two equations.
+	statement := func(r fleetResult) time.Duration { return r.ServerCPU * r.receivers() }
+	receivers := func(r fleetResult) time.Duration { return r.receivers() }
+	alone, many := mean(e.lone, statement), mean(e.small, statement)
+	few := mean(e.lone, receivers)
+	c.Fan = max((many-alone)/(mean(e.small, receivers)-few), time.Microsecond)
+	c.Publish = max(alone-few*c.Fan, time.Microsecond)
 	c.Apply = mean(e.small, func(r fleetResult) time.Duration { return r.NodeCPU })
+	c.FanMore = mean(e.small, func(r fleetResult) time.Duration { return r.BurstServer })
+	c.ApplyMore = mean(e.small, func(r fleetResult) time.Duration { return r.BurstNode })
 	first := mean(e.lone, func(r fleetResult) time.Duration { return r.Each.P50 })
-	c.Store = max(first-c.Publish-c.Fan-c.Apply, 0)
-	whole := mean(e.small, per(func(d dropResult) time.Duration { return d.ServerCPU }))
-	hub := mean(e.leaf, per(func(d dropResult) time.Duration { return d.HubCPU }))
-	both := mean(e.leaf, per(func(d dropResult) time.Duration { return d.ServerCPU }))
-	c.Catch = time.Duration(float64(whole) * float64(hub) / float64(max(both, 1)))
-	c.Connect = whole - c.Catch
-	c.Rejoin = mean(e.small, per(func(d dropResult) time.Duration { return d.NodeCPU }))
+	c.Store = max(first-c.Publish-(few+1)/2*(c.Fan+c.Apply)/2, 0) // half of the others are served before, by two cores
+	whole := mean(e.small, func(r fleetResult) time.Duration { return r.perDrop(r.Drop.ServerCPU, c.Publish, c.Fan) })
+	hub, both := mean(e.leaf, func(r fleetResult) time.Duration { return r.Drop.HubCPU }), mean(e.leaf, func(r fleetResult) time.Duration { return r.Drop.ServerCPU })
+	c.Catch = max(time.Duration(float64(whole)*float64(hub)/float64(max(both, 1))), time.Microsecond)
+	c.Connect = max(whole-c.Catch, time.Microsecond)
+	c.Rejoin = mean(e.small, func(r fleetResult) time.Duration { return r.perDrop(r.Drop.NodeCPU, 0, c.Apply) })
 	c.Read = mean(e.caught, func(r catchupResult) time.Duration { return r.ServerCPU })
 	c.Take = mean(e.caught, func(r catchupResult) time.Duration { return r.NodeCPU })
 	return c

@@ -143,16 +143,32 @@ func (f *fleet) drop(d *dropResult) error {
 	return err
 }
 
+// dropStill is dropAll with nothing published meanwhile: what remains is the cost of
+// connections and catch-ups.
+func (f *fleet) dropStill(context.Context) error {
+	if f.Kind != kindFeed { // the others have nothing then to be fresh by
+		return nil
+	}
+	time.Sleep(idleFor)
+	return f.drop(&f.result.Still)
+}
+
 // killServer kills the only server with SIGKILL, starts it again, and waits until
 // every node is fresh. It is the last that is done to a fleet.
-func (f *fleet) killServer(context.Context) error {
+func (f *fleet) killServer(ctx context.Context) (err error) {
 	if f.Topology != topoOne {
 		return nil
 	}
+	stop := f.probing(ctx, "killed", probeEvery) // stock consumers have nothing else to be fresh by
+	defer func() {
+		_, bad := stop()
+		err = errors.Join(err, bad)
+	}()
 	began := time.Now()
 	if err := f.restart(); err != nil {
 		return err
 	}
+	f.result.Restarted = time.Since(began)
 	took, err := all[[]time.Duration](f.nodes, "fresh", began)
 	var each []time.Duration
 	for _, t := range took {

@@ -35,7 +35,9 @@ type fleetResult struct {
 	Lost, Unenforced       int
 	Again                  int
 	Drop                   dropResult
-	Killed                 quantiles // from SIGKILL of the only server until fresh again
+	Still                  dropResult    // the same once more, with nothing published meanwhile
+	Killed                 quantiles     // from SIGKILL of the only server until fresh again
+	Restarted              time.Duration // of that until the server takes connections again
 	Feeds                  events.Status
 }
 
@@ -196,7 +198,7 @@ func (c fleetConfig) run(ctx context.Context) (r fleetResult, err error) {
 	}
 	steps := []func(context.Context) error{f.populate, f.idle, f.paced, f.burst}
 	if c.Kind != kindBare {
-		steps = append(steps, f.dropAll, f.killServer)
+		steps = append(steps, f.dropAll, f.dropStill, f.killServer)
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {

@@ -72,6 +72,10 @@ func fleetTable(rs []fleetResult) string {
 		n := time.Duration(max(r.Drop.Dropped, 1))
 		return us(r.Drop.ServerCPU/n) + " / " + us(r.Drop.NodeCPU/n)
 	})
+	row("the same with nothing published, µs", func(r fleetResult) string {
+		n := time.Duration(max(r.Still.Dropped, 1))
+		return us(r.Still.ServerCPU/n) + " / " + us(r.Still.NodeCPU/n)
+	})
 	row("bytes per drop, to / from the servers", func(r fleetResult) string {
 		n := int64(max(r.Drop.Dropped, 1))
 		return fmt.Sprintf("%d / %d", r.Drop.InBytes/n, r.Drop.OutBytes/n)
@@ -80,7 +84,8 @@ func fleetTable(rs []fleetResult) string {
 	row("the others meanwhile, ms", func(r fleetResult) string { return r.Drop.During.String() })
 	row("the others' oldest view, quiet, ms", func(r fleetResult) string { return r.Drop.OldQuiet.String() })
 	row("the others' oldest view meanwhile, ms", func(r fleetResult) string { return r.Drop.OldThen.String() })
-	row("server killed and started, fresh again p50 / p99 / max, ms", func(r fleetResult) string { return r.Killed.String() })
+	row("server killed, and up again after, ms", func(r fleetResult) string { return ms(r.Restarted) })
+	row("fresh again p50 / p99 / max, ms", func(r fleetResult) string { return r.Killed.String() })
 	row("statements lost / not enforced", func(r fleetResult) string { return fmt.Sprintf("%d / %d", r.Lost, r.Unenforced) })
 	row("gaps / reconnects forced", func(r fleetResult) string { return fmt.Sprintf("%d / %d", r.Feeds.Gaps, r.Feeds.Forced) })
 	return t.String()

@@ -120,7 +120,7 @@ func (l *livingReport) hold(n int) error {
 
 func (l *livingReport) String() string {
 	var b strings.Builder
-	t := table{head: []string{"denylist alone", "fill, s", "RSS / heap / index, B per statement", "check 1 / 2 goroutines / hashes kept, ns", "one statement applied, before, ms", "in the minute", "a check, before, ms", "in the minute", "CPU before / in the minute, cores", "longest GC pause, ms", "last gone after, s", "wrong"}}
+	t := table{head: []string{"denylist alone", "fill, s", "RSS / heap / index, B per statement", "check 1 / 2 goroutines / hashes kept, ns", "one statement applied, before, p50 / p99 / max, µs", "in the minute", "a check, before, µs", "in the minute", "CPU before / in the minute, cores", "longest GC pause, ms", "99.9 % gone after, s (left after 30 s)", "wrong"}}
 	for _, r := range l.held {
 		per := func(n int64) string { return strconv.FormatFloat(float64(n)/float64(r.Statements), 'f', 1, 64) }
 		name := group(r.Statements)
@@ -129,8 +129,8 @@ func (l *livingReport) String() string {
 		}
 		t.rows = append(t.rows, []string{name, secs(r.Fill), per(r.RSS) + " / " + per(r.Heap) + " / " + per(r.Index),
 			fmt.Sprintf("%d / %d / %d", r.Lookup.Nanoseconds(), r.Lookup2.Nanoseconds(), r.Seen.Nanoseconds()),
-			r.Before.Apply.String(), r.During.Apply.String(), r.Before.Check.String(), r.During.Check.String(),
-			fmt.Sprintf("%.3f / %.3f", r.Before.CPU, r.During.CPU), ms(r.During.Collector), secs(r.Gone), strconv.Itoa(r.Wrong)})
+			r.Before.Apply.micro(), r.During.Apply.micro(), r.Before.Check.micro(), r.During.Check.micro(),
+			fmt.Sprintf("%.3f / %.3f", r.Before.CPU, r.During.CPU), ms(r.During.Collector), fmt.Sprintf("%s (%d)", secs(r.Gone), r.Rest), strconv.Itoa(r.Wrong)})
 	}
 	b.WriteString(t.String() + "\n")
 	t = table{head: []string{"stream and node", "server: restart, s", "RSS / heap, B per statement", "disk, B per statement", "node: start → ready, s", "RSS / heap / heap with a budget, B per statement", "with a snapshot: ready, s", "and fresh, s", "snapshot, B per statement"}}

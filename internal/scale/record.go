@@ -194,6 +194,9 @@ func (q quantiles) String() string {
 	return fmt.Sprintf("%s / %s / %s", ms(q.P50), ms(q.P99), ms(q.Max))
 }
 
+// micro is String in microseconds.
+func (q quantiles) micro() string { return us(q.P50) + " / " + us(q.P99) + " / " + us(q.Max) }
+
 // ms writes a duration in milliseconds with three digits or so.
 func ms(d time.Duration) string {
 	v := float64(d.Nanoseconds()) / 1e6

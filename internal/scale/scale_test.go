@@ -99,3 +99,16 @@ func TestRecord(t *testing.T) {
 		t.Error("a phase that is over was changed")
 	}
 }
+
+// TestFleet_leaf: nodes behind leaf nodes get and enforce everything as well.
+func TestFleet_leaf(t *testing.T) {
+	t.Parallel()
+	c := fleetConfig{Topology: topoLeaf, Kind: kindFeed, Nodes: 6, Others: 2, Children: 2, Statements: 5, Pace: 10 * time.Millisecond, Burst: 300}
+	r, err := c.run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Lost != 0 || r.Unenforced != 0 || r.Each.N != 30 || r.Drop.Fresh.N != 6 {
+		t.Errorf("%d lost, %d not enforced, %d deliveries, %d fresh again", r.Lost, r.Unenforced, r.Each.N, r.Drop.Fresh.N)
+	}
+}

@@ -9,13 +9,14 @@ func (w *world) join() {
 		i := w.Nodes - 1 - j
 		s := w.nodes[i].at.reads
 		began := w.now
-		reader := s.live.host.process() // a thread of its own
-		w.after(w.jitter(rejoinJitter), func() { w.read(i, s, reader, w.Stored, func() { w.out.Joined[j] = w.now - began }) })
+		w.after(w.jitter(rejoinJitter), func() { w.read(i, s, w.Stored, func() { w.out.Joined[j] = w.now - began }) })
 	}
 }
 
+const longestPause = time.Second
+
 // read asks for one batch after the other.
-func (w *world) read(i int, s *server, reader *process, left int, done func()) {
+func (w *world) read(i int, s *server, left int, done func()) {
 	if left == 0 {
 		done()
 		return
@@ -26,18 +27,22 @@ func (w *world) read(i int, s *server, reader *process, left int, done func()) {
 		way += w.nodes[i].at.distance
 	}
 	cost := w.Read * time.Duration(n)
-	w.out.ServerCPU += cost
-	reader.do(cost, func() {
-		w.after(2*w.travel(way), func() {
+	asked := w.now
+	s.live.do(cost, func() {
+		pause := time.Duration(0)
+		if waited := w.now - asked; w.Polite > 0 && waited > w.Polite {
+			pause = min(waited*(waited/w.Polite), longestPause)
+		}
+		w.after(2*w.travel(way)+pause+w.jitter(pause), func() {
 			take := w.Take * time.Duration(n)
 			w.out.NodeCPU += take
 			d := &w.nodes[i]
 			if d.proc != nil {
-				d.proc.do(take, func() { w.read(i, s, reader, left-n, done) })
+				d.proc.do(take, func() { w.read(i, s, left-n, done) })
 				return
 			}
 			d.free = max(d.free, w.now) + take
-			w.at(d.free, func() { w.read(i, s, reader, left-n, done) })
+			w.at(d.free, func() { w.read(i, s, left-n, done) })
 		})
 	})
 }

@@ -11,11 +11,13 @@ type Costs struct {
 	Store   time.Duration // until it is on the disk, and on those of a quorum; no CPU
 	Fan     time.Duration // CPU of a server per delivery, to a node or to another server
 	Apply   time.Duration // CPU of a node per delivery
-	Connect time.Duration // CPU of a server per new connection
-	Catch   time.Duration // CPU of the server that holds the stream, per catch-up that finds little
-	Rejoin  time.Duration // CPU of a node per connection and catch-up
-	Read    time.Duration // CPU of that server per stored statement that is read
-	Take    time.Duration // CPU of a node per stored statement
+	// The same while an earlier statement is still under way there: nobody has to be woken.
+	FanMore, ApplyMore time.Duration
+	Connect            time.Duration // CPU of a server per new connection
+	Catch              time.Duration // CPU of the server that holds the stream, per catch-up that finds little
+	Rejoin             time.Duration // CPU of a node per connection and catch-up
+	Read               time.Duration // CPU of that server per stored statement that is read
+	Take               time.Duration // CPU of a node per stored statement
 }
 
 // What the product does, see events.
@@ -62,6 +64,7 @@ type Fleet struct {
 	Drop       bool          // all nodes lose their connections at once, in the middle
 	Joiners    int           // of the nodes: they begin to read Stored statements in the middle
 	Stored     int
+	Polite     time.Duration // a joiner that waited longer for a batch pauses, the longer the more. 0: never
 }
 
 // ErrFleet: a fleet that cannot be simulated.
@@ -92,6 +95,7 @@ type server struct {
 	nodes    []int
 	reads    *server // that holds the stream for its nodes
 	readers  int     // consumers under way
+	handing  int     // statements that not all below have yet
 	distance time.Duration
 }
 
@@ -100,6 +104,7 @@ type node struct {
 	proc    *process      // nil: a machine of its own
 	free    time.Duration // when that has nothing to do
 	arrived time.Duration // the newest delivery; links keep the order
+	waiting int           // deliveries that are not applied yet
 	online  bool
 }
 

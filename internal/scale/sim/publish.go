@@ -51,14 +51,26 @@ func (w *world) publish(n int) {
 
 // handOn delivers a statement to everybody who is connected to a server.
 func (w *world) handOn(s *server, n int) {
+	fan := w.Fan
+	if s.handing > 0 {
+		fan = w.FanMore
+	}
+	s.handing++
+	chunks := (len(s.nodes) + chunk - 1) / chunk
+	if chunks == 0 {
+		s.handing--
+	}
 	for _, below := range s.below {
-		s.live.do(w.Fan, func() {
+		s.live.do(fan, func() {
 			w.after(w.travel(below.distance), func() { w.arrive(below, n) })
 		})
 	}
 	for first := 0; first < len(s.nodes); first += chunk {
 		some := s.nodes[first:min(first+chunk, len(s.nodes))]
-		s.live.do(w.Fan*time.Duration(len(some)), func() {
+		s.live.do(fan*time.Duration(len(some)), func() {
+			if chunks--; chunks == 0 {
+				s.handing--
+			}
 			for _, i := range some {
 				if w.nodes[i].online {
 					w.deliver(i, n, w.now+w.travel(w.way(i)))
@@ -82,13 +94,23 @@ func (w *world) deliver(i, n int, at time.Duration) {
 	d := &w.nodes[i]
 	at = max(at, d.arrived)
 	d.arrived = at
-	w.out.NodeCPU += w.Apply
+	cost := w.Apply
+	if d.waiting > 0 || d.free > at {
+		cost = w.ApplyMore
+	}
+	w.out.NodeCPU += cost
 	if d.proc == nil {
-		d.free = max(d.free, at) + w.Apply
+		d.free = max(d.free, at) + cost
 		w.applied(i, n, d.free)
 		return
 	}
-	w.at(at, func() { d.proc.do(w.Apply, func() { w.applied(i, n, w.now) }) })
+	d.waiting++
+	w.at(at, func() {
+		d.proc.do(cost, func() {
+			d.waiting--
+			w.applied(i, n, w.now)
+		})
+	})
 }
 
 // applied counts.

@@ -9,7 +9,7 @@ import (
 	"github.com/quash-auth/quash/internal/scale/sim"
 )
 
-var costs = sim.Costs{Publish: 20 * time.Microsecond, Store: 200 * time.Microsecond, Fan: 10 * time.Microsecond, Apply: 10 * time.Microsecond,
+var costs = sim.Costs{Publish: 20 * time.Microsecond, Store: 200 * time.Microsecond, Fan: 10 * time.Microsecond, Apply: 10 * time.Microsecond, FanMore: 2 * time.Microsecond, ApplyMore: 3 * time.Microsecond,
 	Connect: 400 * time.Microsecond, Catch: 400 * time.Microsecond, Rejoin: 500 * time.Microsecond, Read: 2 * time.Microsecond, Take: 3 * time.Microsecond}
 
 const us, millisecond = time.Microsecond, time.Millisecond
@@ -39,6 +39,7 @@ func TestNothingIsLost(t *testing.T) {
 			"few":      func(f *sim.Fleet) { f.Drop, f.MaxReaders = true, 3 },
 			"swamped":  func(f *sim.Fleet) { f.Drop, f.Connect = true, 50*millisecond },
 			"join":     func(f *sim.Fleet) { f.Joiners, f.Stored = 50, 5000 },
+			"polite":   func(f *sim.Fleet) { f.Joiners, f.Stored, f.Polite = 50, 5000, 2*millisecond },
 			"one host": func(f *sim.Fleet) { f.Shared, f.Processes, f.Drop, f.Joiners, f.Stored = 2, 4, true, 20, 700 },
 		} {
 			f := fleet(300, shape)
@@ -137,6 +138,21 @@ func TestMoreIsNotFaster(t *testing.T) {
 		if a, b := worst(run(t, few).Fresh), worst(run(t, many).Fresh); b < a {
 			t.Errorf("%v: 2,000 nodes are fresh again after %v, 200 after %v", shape, b, a)
 		}
+	}
+}
+
+// TestReadersAreFelt: who reads delays the rest, and less so if it pauses.
+func TestReadersAreFelt(t *testing.T) {
+	t.Parallel()
+	f := fleet(300, sim.Direct)
+	f.Servers, f.Cores = 1, 2
+	quiet := worst(run(t, f).Last)
+	f.Joiners, f.Stored = 100, 30_000
+	rude := worst(run(t, f).Last)
+	f.Polite = 5 * millisecond
+	polite := worst(run(t, f).Last)
+	if quiet >= polite || polite >= rude {
+		t.Errorf("the last node takes %v, with readers %v, with polite ones %v", quiet, rude, polite)
 	}
 }
 
