@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -90,6 +91,9 @@ func hold(c holdConfig) (r holdResult, err error) {
 	}
 	wg.Wait()
 	r.Lookup2 = (took[0] + took[1]) / 2
+	if c.Lead > 0 && time.Now().After(end) {
+		return r, fmt.Errorf("the statements began to end before all were measured, which took %v: use a longer -lead", time.Since(began))
+	}
 	if c.Lead > 0 {
 		err = r.expire(d, end)
 	}

@@ -55,9 +55,13 @@ func (l *livingReport) run(ctx context.Context, n int, steps, dir string, runs i
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return err
 	}
+	holdLead := lead
+	if lead == 0 {
+		holdLead = 15*time.Second + time.Duration(n)*5*time.Microsecond
+	}
 	note := filepath.Join(dir, strconv.Itoa(n)+".end") // from one step to another
 	if lead == 0 {
-		lead = 90*time.Second + time.Duration(n)*60*time.Microsecond
+		lead = 90*time.Second + time.Duration(n)*120*time.Microsecond
 	}
 	for step := range strings.SplitSeq(steps, ",") {
 		fmt.Fprintf(os.Stderr, "%s %d\n", step, n)
@@ -69,8 +73,7 @@ func (l *livingReport) run(ctx context.Context, n int, steps, dir string, runs i
 		var what any
 		switch step {
 		case "hold":
-			err = l.hold(n)
-			what = l.held
+			err = l.hold(n, holdLead, out)
 		case "fill":
 			c.End = time.Now().Add(lead).Truncate(time.Second)
 			if err = os.WriteFile(note, []byte(c.End.Format(time.RFC3339)), 0o600); err == nil {
@@ -90,6 +93,9 @@ func (l *livingReport) run(ctx context.Context, n int, steps, dir string, runs i
 		if err != nil {
 			return fmt.Errorf("%s: %w", step, err)
 		}
+		if what == nil {
+			continue
+		}
 		if err := appendJSON(out, what); err != nil {
 			return err
 		}
@@ -98,11 +104,11 @@ func (l *livingReport) run(ctx context.Context, n int, steps, dir string, runs i
 }
 
 // hold measures the denylist alone, with all details and with a budget.
-func (l *livingReport) hold(n int) error {
+func (l *livingReport) hold(n int, lead time.Duration, out string) error {
 	for _, budget := range []int64{0, 16 * int64(n)} {
 		c := holdConfig{Statements: n, Budget: budget}
 		if budget == 0 {
-			c.Lead = 15*time.Second + time.Duration(n)*5*time.Microsecond
+			c.Lead = lead
 		}
 		p, err := spawn("holder", "holder", 0)
 		if err != nil {
@@ -114,6 +120,9 @@ func (l *livingReport) hold(n int) error {
 			return err
 		}
 		l.held = append(l.held, r)
+		if err := appendJSON(out, r); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -37,7 +37,7 @@ func (c livingConfig) bus(ctx context.Context, relax bool) (*bus, error) {
 	return startBus(ctx, busConfig{Topology: topoOne, Dir: c.Dir, Bytes: 8 << 30, Relax: relax})
 }
 
-// fill stores the statements.
+// fill stores the statements. It goes on where one ended that was interrupted.
 func (c livingConfig) fill(ctx context.Context) (took time.Duration, err error) {
 	b, err := c.bus(ctx, true)
 	defer func() { err = errors.Join(err, b.close()) }()
@@ -45,8 +45,12 @@ func (c livingConfig) fill(ctx context.Context) (took time.Duration, err error) 
 		return 0, err
 	}
 	began := time.Now()
+	stream, err := b.js.Stream(ctx, events.StreamName)
+	if err != nil {
+		return 0, err
+	}
 	rs := make([]events.Revocation, 0, 50_000)
-	for k := 0; k < c.Statements; {
+	for k := int(stream.CachedInfo().State.Msgs); k < c.Statements; {
 		for rs = rs[:0]; len(rs) < cap(rs) && k < c.Statements; k++ {
 			rs = append(rs, livingEvent(k, c.End))
 		}
