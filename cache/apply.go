@@ -46,8 +46,6 @@ func (d *Denylist) Apply(batch []Statement) error {
 
 // applyChunk returns how many statements found no room, and the first invalid one.
 func (d *Denylist) applyChunk(batch []Statement) (refused int, invalid error) {
-	d.applying.Store(true)
-	defer d.applying.Store(false)
 	horizon := d.clock.horizon()
 	for i := range batch {
 		s := &batch[i]
@@ -75,8 +73,13 @@ func (d *Denylist) applyChunk(batch []Statement) (refused int, invalid error) {
 func (d *Denylist) put(s *Statement) bool {
 	h := d.hash.first(s.Scope, d.hash.issuerHash(s.Issuer), s.Issuer, s.Key)
 	second := d.hash.second(s.Scope, s.Issuer, s.Key)
-	c := s.cutoff()
-	m := d.index[s.Scope].put(h, second, clampUntil(s.Until), c, d.entries() < d.max)
+	m := d.index[s.Scope].put(h, second, clampUntil(s.Until), s.cutoff(), d.entries() < d.max, func(m merged) {
+		for p, do := range m.names {
+			if do != leave {
+				d.details.note(note{ticket{hash: h, check: second, part: part(p), scope: s.Scope}, held{seq: s.Sequence, until: m.until, action: do}})
+			}
+		}
+	})
 	if m.refused {
 		return false
 	}
@@ -85,25 +88,6 @@ func (d *Denylist) put(s *Statement) bool {
 		d.counters.applied.Add(1)
 	} else {
 		d.counters.merged.Add(1)
-	}
-	add := func(p part) {
-		n := note{ticket{hash: h, check: second, part: p, scope: s.Scope}, held{seq: s.Sequence, until: m.until, action: extend}}
-		switch {
-		case m.inserted || m.raised[p]:
-			n.action = replace
-		case m.equal[p]:
-			n.action = newest
-		}
-		d.details.note(n)
-	}
-	switch {
-	case s.Scope.whole():
-		add(partWhole)
-	case s.Gen > 0:
-		add(partGen)
-		add(partGenBefore)
-	default:
-		add(partBefore)
 	}
 	return true
 }

@@ -53,11 +53,8 @@ func (d *Denylist) hit(t *table, s Scope, h uint64, r *Ref) Verdict {
 	v := Verdict{Revoked: true, Scope: s}
 	tk := ticket{hash: h, check: second, part: p, scope: s}
 	var ok bool
-	if v.Sequence, ok = d.details.get(tk); !ok && !d.applying.Load() {
-		// Between the two questions Apply may have finished writing it.
-		if v.Sequence, ok = d.details.get(tk); !ok {
-			d.missing(uint32(t.slots[i].meta.Load()))
-		}
+	if v.Sequence, ok = d.details.get(tk); !ok {
+		d.missing(uint32(t.slots[i].meta.Load()))
 	}
 	return v
 }

@@ -15,10 +15,12 @@ type cutoff struct {
 	genBefore int64 // of statements with one; none if there is none
 }
 
+var noCutoff = cutoff{before: none, genBefore: none}
+
 func (s *Statement) cutoff() cutoff {
 	switch {
 	case s.Scope.whole():
-		return cutoff{before: none, genBefore: none}
+		return noCutoff
 	case s.Gen > 0:
 		return cutoff{before: none, gen: s.Gen, genBefore: s.Before}
 	}
@@ -54,6 +56,27 @@ func (c cutoff) covers(r *Ref) (part, bool) {
 // join is the larger of each.
 func (c cutoff) join(o cutoff) cutoff {
 	return cutoff{before: max(c.before, o.before), gen: max(c.gen, o.gen), genBefore: max(c.genBefore, o.genBefore)}
+}
+
+// names says what becomes of the names of an entry's statements when c is joined into its cutoff, and whether the entry
+// lives longer from then on: with it each of its names must.
+func (c cutoff) names(with cutoff, longer bool) (do [parts]action) {
+	do[partBefore] = rename(c.before, with.before, none, longer)
+	do[partGen] = rename(c.gen, with.gen, 0, longer)
+	do[partGenBefore] = rename(c.genBefore, with.genBefore, none, longer)
+	return do
+}
+
+func rename[T int64 | uint64](old, with, absent T, longer bool) action {
+	switch {
+	case with > old:
+		return replace
+	case with == old && with != absent:
+		return newest
+	case old != absent && longer:
+		return extend
+	}
+	return leave
 }
 
 // A pin is a cutoff in one word, so that readers see it change at once. Nearly every entry
@@ -94,7 +117,7 @@ func (c cutoff) narrow() (word uint64, ok bool) {
 func unpin(word uint64) cutoff {
 	switch {
 	case word == 0:
-		return cutoff{before: none, genBefore: none}
+		return noCutoff
 	case word&pinKind == pinGen:
 		return cutoff{before: none, gen: word &^ pinKind >> 32, genBefore: int64(uint32(word))}
 	case word == pinAlways:

@@ -50,8 +50,7 @@ type Denylist struct {
 	grace    int64 // seconds
 	interval time.Duration
 
-	applying atomic.Bool // a batch is in the index and not yet all in details
-	mu       sync.Mutex  // one writer
+	mu       sync.Mutex // one writer
 	sums     sums
 	sweeping sync.Mutex // one sweep at a time; never taken together with mu
 

@@ -57,9 +57,10 @@ type held struct {
 type action uint8
 
 const (
-	replace action = iota // the statement gave the maximum
-	newest                // it equals the maximum: the larger sequence is kept
-	extend                // it is weaker, but makes the entry live longer
+	leave   action = iota
+	replace        // the statement gave the maximum
+	newest         // it equals the maximum: the larger sequence is kept
+	extend         // it is weaker or says nothing, but makes the entry live longer
 )
 
 // details holds the sequences of the living statements in ristretto, under a discipline

@@ -81,20 +81,20 @@ func (s *sums) of(st *Statement, e ending) uint64 {
 	b = binary.AppendUvarint(b, uint64(len(st.Issuer)))
 	b = append(append(b, st.Issuer...), st.Key...)
 	b = binary.LittleEndian.AppendUint32(b, e.until)
-	b = binary.LittleEndian.AppendUint64(b, e.mark)
+	b = binary.LittleEndian.AppendUint64(b, e.cut.mark())
 	s.buf = b
 	return xxhash.Sum64(b)
 }
 
-// ending is what an entry's contribution is made of: its until, and the largest mark of the statements that have that
-// until. Statements that end earlier say nothing, since a node that started after their end never saw them. So it is the same
-// for any order and repetition.
+// ending is what an entry's contribution is made of: its until, and the join of the statements that have that until.
+// Statements that end earlier say nothing, since a node that started after their end never saw them. So it is the same for
+// any order and repetition.
 type ending struct {
 	until uint32
-	mark  uint64 // 0 for scopes without cutoffs
+	cut   cutoff
 }
 
-// mark is a number for the cutoff of a statement.
+// mark is a number for a cutoff; 0 in scopes without.
 func (c cutoff) mark() uint64 {
 	if c.before == none && c.genBefore == none {
 		return 0
@@ -107,12 +107,12 @@ func (c cutoff) mark() uint64 {
 }
 
 // join is the ending of an entry with one more statement.
-func (e ending) join(until uint32, mark uint64) ending {
+func (e ending) join(until uint32, c cutoff) ending {
 	switch {
 	case until > e.until:
-		return ending{until, mark}
+		return ending{until, c}
 	case until == e.until:
-		return ending{until, max(e.mark, mark)}
+		return ending{until, e.cut.join(c)}
 	}
 	return e
 }

@@ -136,3 +136,32 @@ func TestWhatIsNotHeldMakesTheDigest(t *testing.T) {
 		}
 	}
 }
+
+// TestDigestTellsALossAtOneEnd: of two statements that end together, each that admits a token by its absence is missed, and
+// one that says what both do is as good as both.
+func TestDigestTellsALossAtOneEnd(t *testing.T) {
+	clock := newFakeClock()
+	now := clock.unix.Load()
+	of := func(batch ...cache.Statement) cache.Digest {
+		d := newDenylist(t, cache.Config{Now: clock.Now})
+		defer d.Close()
+		mustApply(t, d, batch...)
+		return d.Digest(time.Unix(now, 0))
+	}
+	for i := range int64(50) {
+		a := cache.Statement{Scope: cache.Subject, Issuer: "i", Key: fmt.Sprint(i), Before: now - 100 - i, Until: now + 3600, Sequence: 1}
+		b, gen := a, a
+		b.Before, b.Sequence = now, 2
+		gen.Gen, gen.Sequence = 7, 3
+		both := of(a, b)
+		if both == of(a) {
+			t.Errorf("subject %d: the loss of the newer statement is not in the digest", i)
+		}
+		if both != of(b, a) || both != of(b) {
+			t.Errorf("subject %d: the digest depends on the order, or on what is dominated", i)
+		}
+		if all := of(a, gen); all == of(a) || all == of(gen) || all != of(gen, a, gen) {
+			t.Errorf("subject %d: a time and a generation: the loss of one is not in the digest, or the order is", i)
+		}
+	}
+}

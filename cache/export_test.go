@@ -101,3 +101,9 @@ func GenOf(r *Ref) uint64 { return r.gen }
 
 // ForgeHash makes f choose the hash of every text. It must be called before anything else.
 func (m *Memo[V]) ForgeHash(f func(string) uint64) { m.forge = f }
+
+// FireTimer does what the timer of the room does.
+func (d *Denylist) FireTimer() { d.details.writeLater() }
+
+// TimerSet reports whether it will fire, and stops it.
+func (d *Denylist) TimerSet() bool { return d.details.room.later.Stop() }

@@ -23,11 +23,11 @@ func (d *Denylist) Holds(s Statement) bool {
 	if held.before < c.before || held.gen < c.gen || held.genBefore < c.genBefore {
 		return false
 	}
-	return ends > until || d.index[s.Scope].marks(h, second, c.mark())
+	return ends > until || d.index[s.Scope].contains(h, second, c)
 }
 
-// marks reports whether the entry's mark for the digest stays what it is with one more statement that ends when the entry does.
-func (ix *index) marks(h uint64, second uint32, mark uint64) bool {
+// contains reports whether the entry's ending stays what it is with one more statement that ends when the entry does.
+func (ix *index) contains(h uint64, second uint32, c cutoff) bool {
 	sh := &ix.shards[h>>58]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -36,5 +36,9 @@ func (ix *index) marks(h uint64, second uint32, mark uint64) bool {
 		return false
 	}
 	i := t.find(h, second)
-	return i >= 0 && t.mark(i) >= mark
+	if i < 0 {
+		return false
+	}
+	end := t.ending(i)
+	return end.join(c) == end
 }

@@ -39,13 +39,13 @@ type merged struct {
 	refused  bool   // a new key, and no room
 	until    uint32 // of the entry now
 	was, is  ending // what its digest is made of, before and now
-	raised   [parts]bool
-	equal    [parts]bool
+	names    [parts]action
 }
 
 // put joins a statement into the index; when it returns, every reader sees it. A new
-// key needs room.
-func (ix *index) put(h uint64, second, until uint32, c cutoff, room bool) merged {
+// key needs room. It calls tell before any reader can see something of it, so that who
+// sees a statement can name it; a refused one is not told.
+func (ix *index) put(h uint64, second, until uint32, c cutoff, room bool, tell func(merged)) merged {
 	n := h >> 58
 	sh := &ix.shards[n]
 	sh.mu.Lock()
@@ -53,12 +53,17 @@ func (ix *index) put(h uint64, second, until uint32, c cutoff, room bool) merged
 	t := ix.tables[n].Load()
 	if t != nil {
 		if i := t.find(h, second); i >= 0 {
-			return ix.join(n, t, i, until, c)
+			return ix.join(n, t, i, until, c, tell)
 		}
 	}
 	if !room {
 		return merged{refused: true}
 	}
+	m := merged{inserted: true, until: until, is: ending{until, c}, names: noCutoff.names(c, true)}
+	if !ix.pinned {
+		m.names[partWhole] = replace
+	}
+	tell(m)
 	if t == nil {
 		t = newTable(1, ix.wides(1))
 		ix.tables[n].Store(t)
@@ -68,37 +73,35 @@ func (ix *index) put(h uint64, second, until uint32, c cutoff, room bool) merged
 	}
 	sh.earliest = min(sh.earliest, until)
 	ix.count.Add(1)
-	is := ending{until, c.mark()}
-	if !t.insert(h, pack(second, until), c, is.mark) {
+	if !t.insert(h, pack(second, until), c, c) {
 		t = t.roomier()
-		t.insert(h, pack(second, until), c, is.mark)
+		t.insert(h, pack(second, until), c, c)
 		ix.tables[n].Store(t)
 	}
-	return merged{inserted: true, until: until, is: is}
+	return m
 }
 
 // join raises the maxima of an entry of the nth shard, which the caller holds.
-func (ix *index) join(n uint64, t *table, i int, until uint32, c cutoff) merged {
+func (ix *index) join(n uint64, t *table, i int, until uint32, c cutoff, tell func(merged)) merged {
 	meta := t.slots[i].meta.Load()
-	m := merged{until: uint32(meta), was: ending{until: uint32(meta)}}
-	if until > m.until {
-		m.until = until
+	m := merged{was: ending{uint32(meta), noCutoff}}
+	old := noCutoff
+	if t.pins != nil {
+		m.was.cut, old = t.ending(i), t.cutoff(i)
+	}
+	m.is = m.was.join(until, c)
+	m.until = m.is.until
+	m.names = old.names(c, m.until > m.was.until)
+	if t.pins == nil {
+		m.names[partWhole] = newest
+	}
+	tell(m)
+	if m.until > m.was.until {
 		t.slots[i].meta.Store(meta&^uint64(untilMax) | uint64(until))
 	}
 	if t.pins == nil {
-		m.equal[partWhole] = true
-		m.is = ending{until: m.until}
 		return m
 	}
-	m.was.mark = t.mark(i)
-	m.is = m.was.join(until, c.mark())
-	old := t.cutoff(i)
-	m.equal = [parts]bool{
-		partBefore:    c.before != none && c.before == old.before,
-		partGen:       c.gen != 0 && c.gen == old.gen,
-		partGenBefore: c.genBefore != none && c.genBefore == old.genBefore,
-	}
-	m.raised = [parts]bool{partBefore: c.before > old.before, partGen: c.gen > old.gen, partGenBefore: c.genBefore > old.genBefore}
 	if all := old.join(c); all != old && !t.pin(i, all) {
 		h, second := t.slots[i].hash.Load(), uint32(meta>>32)
 		t = t.roomier()
@@ -106,7 +109,7 @@ func (ix *index) join(n uint64, t *table, i int, until uint32, c cutoff) merged 
 		t.pin(i, all)
 		ix.tables[n].Store(t)
 	}
-	t.setMark(i, m.is.mark)
+	t.setEnding(i, m.is.cut)
 	return m
 }
 

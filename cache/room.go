@@ -20,9 +20,10 @@ const (
 // room holds notes exactly, until ristretto has been seen to keep them: Apply need not
 // wait for ristretto, and nothing is in neither place for a moment.
 type room struct {
-	n      atomic.Int64 // len(notes), for readers
-	stayed atomic.Int64 // of them: those that stay
-	later  *time.Timer  // writes what waits
+	n      atomic.Int64   // len(notes), for readers
+	stayed atomic.Int64   // of them: those that stay
+	later  *time.Timer    // writes what waits
+	firing sync.WaitGroup // the timer, from arm until it has written
 	most   int
 
 	mu      sync.RWMutex // guards what follows
@@ -31,12 +32,35 @@ type room struct {
 	head    int
 	arrived int  // since the timer last looked
 	armed   bool // the timer is running
+	closed  bool
 }
 
 func (r *room) init(most int, write func()) {
 	r.most, r.notes = most, make(map[ticket]held)
-	r.later = time.AfterFunc(time.Hour, write)
+	r.later = time.AfterFunc(time.Hour, func() {
+		defer r.firing.Done()
+		write()
+	})
 	r.later.Stop()
+}
+
+// arm sets the timer. The caller holds the room.
+func (r *room) arm() {
+	if r.closed {
+		return
+	}
+	r.armed = true
+	if !r.later.Reset(lag) {
+		r.firing.Add(1)
+	}
+}
+
+// disarm stops the timer unless it is writing. The caller holds the room.
+func (r *room) disarm() {
+	r.armed = false
+	if r.later.Stop() {
+		r.firing.Done()
+	}
 }
 
 func (r *room) get(t ticket) (h held, ok bool) {
@@ -61,8 +85,7 @@ func (r *room) put(n note) {
 	r.arrived++
 	r.queue = append(r.queue, n.ticket)
 	if !r.armed {
-		r.armed = true
-		r.later.Reset(lag)
+		r.arm()
 	}
 }
 
@@ -79,8 +102,7 @@ func (r *room) postpone() bool {
 	busy := r.arrived > batchSize
 	r.arrived = 0
 	if busy {
-		r.armed = true
-		r.later.Reset(lag)
+		r.arm()
 	}
 	return busy
 }
@@ -115,8 +137,7 @@ func (r *room) forget() {
 	if cap(r.queue) > 4*batchSize {
 		r.queue = nil
 	}
-	r.armed = false
-	r.later.Stop()
+	r.disarm()
 }
 
 // release lets a batch go, except what the store did not keep, and what has changed since
@@ -143,7 +164,7 @@ func (r *room) release(batch, lost []note) {
 }
 
 func (r *room) sweep(limit int64) {
-	if r.n.Load() == 0 {
+	if r.stayed.Load() == 0 {
 		return
 	}
 	r.mu.Lock()
@@ -157,4 +178,11 @@ func (r *room) sweep(limit int64) {
 	r.n.Store(int64(len(r.notes)))
 }
 
-func (r *room) close() { r.later.Stop() }
+// close waits for the timer if it is writing.
+func (r *room) close() {
+	r.mu.Lock()
+	r.closed = true
+	r.disarm()
+	r.mu.Unlock()
+	r.firing.Wait()
+}

@@ -21,7 +21,7 @@ type table struct {
 	// The writer's:
 	used  int
 	wider int            // how many of wides are taken
-	marks map[int]uint64 // of the entries whose mark for the digest is not that of their cutoff
+	ends  map[int]cutoff // of the entries whose ending is not their cutoff
 }
 
 // slot is one entry: the first hash, then 32 bits of the second one and until.
@@ -92,23 +92,23 @@ func (t *table) pin(i int, c cutoff) bool {
 	return true
 }
 
-// mark is the entry's for the digest. The caller holds the shard.
-func (t *table) mark(i int) uint64 {
-	if mark, ok := t.marks[i]; ok {
-		return mark
+// ending is the cutoff that the entry's ending has. The caller holds the shard.
+func (t *table) ending(i int) cutoff {
+	if c, ok := t.ends[i]; ok {
+		return c
 	}
-	return t.cutoff(i).mark()
+	return t.cutoff(i)
 }
 
-func (t *table) setMark(i int, mark uint64) {
-	if t.cutoff(i).mark() == mark {
-		delete(t.marks, i)
+func (t *table) setEnding(i int, c cutoff) {
+	if t.cutoff(i) == c {
+		delete(t.ends, i)
 		return
 	}
-	if t.marks == nil {
-		t.marks = map[int]uint64{}
+	if t.ends == nil {
+		t.ends = map[int]cutoff{}
 	}
-	t.marks[i] = mark
+	t.ends[i] = c
 }
 
 // home is the group where the search for a hash begins, from its lower half.
@@ -186,7 +186,7 @@ func (t *table) has(h uint64) bool {
 // insert adds an entry that is not there; it is false, and nothing has changed, if its
 // cutoff found no room. The caller holds the shard and has made room for the entry. The tag is published last: whoever sees it sees the rest, and whoever needs to go on to
 // it has been told to.
-func (t *table) insert(h, meta uint64, c cutoff, mark uint64) bool {
+func (t *table) insert(h, meta uint64, c, end cutoff) bool {
 	for g := t.home(h); ; g = t.after(g) {
 		w := t.words[g].Load()
 		free := freeTags(w)
@@ -200,7 +200,7 @@ func (t *table) insert(h, meta uint64, c cutoff, mark uint64) bool {
 			if !t.pin(int(i), c) {
 				return false
 			}
-			t.setMark(int(i), mark)
+			t.setEnding(int(i), end)
 		}
 		t.slots[i].meta.Store(meta)
 		t.slots[i].hash.Store(h)
@@ -241,11 +241,11 @@ func (t *table) rebuild(n, wider int, limit int64) *table {
 		if expired(meta, limit) {
 			return
 		}
-		c, mark := cutoff{before: none, genBefore: none}, uint64(0)
+		var c, end cutoff
 		if t.pins != nil {
-			c, mark = t.cutoff(i), t.mark(i)
+			c, end = t.cutoff(i), t.ending(i)
 		}
-		next.insert(h, meta, c, mark)
+		next.insert(h, meta, c, end)
 	})
 	return next
 }

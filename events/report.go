@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -26,7 +27,8 @@ type Report struct {
 	// Unenforceable are the scopes by which some tokens that it accepted can not be revoked, because they lack the claim.
 	Unenforceable []string
 	// Digest names the set of statements it holds that live at DigestFrom or longer. Two nodes with the same Sequence and
-	// DigestFrom have the same Digest, or one of them lost something. Zero DigestFrom: the node does not say.
+	// DigestFrom have the same Digest, or one of them lost something. Zero DigestFrom: the node does not say, or its version
+	// makes the digest of something else, so that it cannot be compared.
 	Digest     uint64
 	DigestFrom time.Time
 }
@@ -36,6 +38,10 @@ type Report struct {
 func (r Report) Disagree(o Report) bool {
 	return r.Synced && o.Synced && r.Sequence == o.Sequence && !r.DigestFrom.IsZero() && r.DigestFrom.Equal(o.DigestFrom) && r.Digest != o.Digest
 }
+
+// digestForm goes before the digits of a digest and changes with what it is made of. Neither side of a rolling upgrade
+// reads the other's: until 2 the digits stood alone.
+const digestForm = "2-"
 
 // reportJSON is the wire form: durations in milliseconds.
 type reportJSON struct {
@@ -54,7 +60,7 @@ type reportJSON struct {
 	Issuers      []string   `json:"issuers,omitempty"`
 	Error        string     `json:"error,omitempty"`
 	Lacking      []string   `json:"unenforceable,omitempty"`
-	Digest       string     `json:"digest,omitempty"` // 16 hexadecimal digits: JSON numbers are too small
+	Digest       string     `json:"digest,omitempty"` // form and 16 hexadecimal digits: JSON numbers are too small
 	DigestFrom   *time.Time `json:"digest_from,omitempty"`
 }
 
@@ -71,7 +77,7 @@ func (r Report) wire() reportJSON {
 	}
 	if !r.DigestFrom.IsZero() {
 		from := r.DigestFrom.UTC()
-		w.Digest, w.DigestFrom = fmt.Sprintf("%016x", r.Digest), &from
+		w.Digest, w.DigestFrom = fmt.Sprintf("%s%016x", digestForm, r.Digest), &from
 	}
 	return w
 }
@@ -86,7 +92,8 @@ func (w reportJSON) report() Report {
 	if w.AsOf != nil {
 		r.AsOf = w.AsOf.UTC()
 	}
-	if d, err := strconv.ParseUint(w.Digest, 16, 64); err == nil && w.DigestFrom != nil {
+	digits, ok := strings.CutPrefix(w.Digest, digestForm)
+	if d, err := strconv.ParseUint(digits, 16, 64); ok && err == nil && w.DigestFrom != nil {
 		r.Digest, r.DigestFrom = d, w.DigestFrom.UTC()
 	}
 	return r
