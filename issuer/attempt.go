@@ -19,6 +19,7 @@ type attempt struct {
 	err              error
 	pair             bool // took a token of the pair, not of account and address
 	peers, slot      *record
+	wrong            bool       // so the password was judged, which is not given back
 	given            chan error // nil: not begun
 }
 
@@ -81,10 +82,10 @@ func (a *attempt) spare(ctx context.Context) error {
 
 const giveBackTimeout = time.Second
 
-// right begins to give everything back, and to remember that the account's owner comes from this address. It does nothing the
-// second time. The attempt must have been granted; settled waits for the end.
+// right begins to give everything back, unless another password was wrong before, and to remember that the account's owner comes
+// from this address. It does nothing the second time. The attempt must have been granted; settled waits for the end.
 func (a *attempt) right(ctx context.Context) {
-	if a.given != nil {
+	if a.given != nil || a.wrong {
 		return
 	}
 	a.given = make(chan error, 1)
@@ -102,12 +103,12 @@ func (a *attempt) right(ctx context.Context) {
 	}()
 }
 
-// settled waits for what right began; if nothing was judged, it gives everything back.
-func (a *attempt) settled(ctx context.Context, judged bool) error {
+// settled waits for what right began; if no password was wrong, it gives everything back.
+func (a *attempt) settled(ctx context.Context) error {
 	if a.given != nil {
 		return <-a.given
 	}
-	if judged {
+	if a.wrong {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveBackTimeout)

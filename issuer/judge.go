@@ -22,7 +22,14 @@ func (i *Issuer) judge(ctx context.Context, try *attempt, u User, password strin
 	if err := try.ready(); err != nil {
 		return err
 	}
-	ok, err := i.compare(ctx, u, password)
+	compare := func() (bool, error) { return i.passwords.matches(ctx, u.PasswordHash, password) }
+	if checker, own := i.users.(PasswordChecker); own && u.PasswordHash == "" {
+		if err := try.granted(); err != nil { // the time that it takes may tell what it found
+			return err
+		}
+		compare = func() (bool, error) { return i.ask(ctx, checker, u, password) }
+	}
+	ok, err := compare()
 	if refused := try.granted(); refused != nil { // who may not try is told nothing of the password
 		return refused
 	}
@@ -30,22 +37,18 @@ func (i *Issuer) judge(ctx context.Context, try *attempt, u User, password strin
 	case err != nil:
 		return unavailable(err)
 	case !ok:
+		try.wrong = true
 		return ErrCredentials
 	}
-	try.right(ctx)
 	return nil
 }
 
-func (i *Issuer) compare(ctx context.Context, u User, password string) (bool, error) {
-	checker, own := i.users.(PasswordChecker)
-	if !own || u.PasswordHash != "" {
-		return i.passwords.matches(ctx, u.PasswordHash, password)
-	}
+func (i *Issuer) ask(ctx context.Context, c PasswordChecker, u User, password string) (bool, error) {
 	if err := i.passwords.acquire(ctx); err != nil {
 		return false, err
 	}
 	defer i.passwords.release()
-	ok, err := checker.CheckPassword(ctx, u, password)
+	ok, err := c.CheckPassword(ctx, u, password)
 	return ok && u.Sub != "", err
 }
 

@@ -51,7 +51,7 @@ func (i *Issuer) attempt(ctx context.Context, name, address string, f func(*atte
 	if failed == nil || errors.Is(failed, ErrDisabled) {
 		_ = i.haste.take(hasteLogin + foldName(name)) // what is spent already was so by others at the same time
 	}
-	if err := try.settled(ctx, errors.Is(failed, ErrCredentials)); err != nil && !errors.Is(err, ErrThrottled) {
+	if err := try.settled(ctx); err != nil && !errors.Is(err, ErrThrottled) {
 		i.log.Warn("login attempt not given back", "error", err)
 	}
 	return failed
@@ -90,7 +90,7 @@ func (i *Issuer) start(ctx context.Context, try *attempt, name, password string,
 			}
 			continue
 		}
-		i.recent.keep(s, era)
+		i.recent.keep(s, era, p.at.Add(i.retention.MaxTokenLife))
 		return i.grant(s, secret, s.Scope, p.at)
 	}
 	return nil, errContended
@@ -127,7 +127,12 @@ func (i *Issuer) prove(ctx context.Context, try *attempt, name, password string,
 		var now User
 		var unread error
 		var both sync.WaitGroup
-		both.Go(func() { m, now, unread = i.standing(ctx, sub, client.ID) })
+		both.Go(func() {
+			unread = contained(func() (err error) {
+				m, now, err = i.standing(ctx, sub, client.ID)
+				return err
+			})
+		})
 		var wrong error
 		if !known || !checked.done || u.PasswordHash != checked.hash {
 			wrong = i.judge(ctx, try, u, password)
@@ -145,6 +150,7 @@ func (i *Issuer) prove(ctx context.Context, try *attempt, name, password string,
 		case unread != nil:
 			return proof{}, unread
 		}
+		try.right(ctx)
 		if now.Disabled {
 			return proof{}, ErrDisabled
 		}

@@ -41,7 +41,11 @@ func (i *Issuer) servePassword(w http.ResponseWriter, r *http.Request) error {
 		return &fault{status: http.StatusForbidden, code: "access_denied", description: "the password is not kept here: change it where it is"}
 	}
 	err = i.attempt(r.Context(), u.Name, i.origin(r).address, func(try *attempt) error {
-		return i.judge(r.Context(), try, u, current)
+		err := i.judge(r.Context(), try, u, current)
+		if err == nil {
+			try.right(r.Context())
+		}
+		return err
 	})
 	if errors.Is(err, ErrCredentials) {
 		return errWrongPassword

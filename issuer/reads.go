@@ -6,17 +6,21 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/quash-auth/quash/events"
 )
 
-// readsAtOnce bounds one question; the server answers 1,024 at most.
-const readsAtOnce = 256
+const (
+	readsAtOnce  = 256             // in one question; the server answers 1,024 at most
+	readPatience = 5 * time.Second // a question that may not be asked is never answered
+)
 
 // getMany asks one question for several keys: the answers are of one instant, and cost a fraction of as many questions. The
-// server sends one message for each key that was ever written, and one that says that these were all.
+// server sends one message for each key that was ever written, and one that says that these were all. Anything less is an
+// error: a mark that was lost on the way, or cannot be read, would be a revocation that was forgotten.
 func (b *bucket) getMany(ctx context.Context, keys []string) ([]record, error) {
 	if err := b.connected(); err != nil {
 		return nil, err
@@ -38,6 +42,8 @@ func (b *bucket) getMany(ctx context.Context, keys []string) ([]record, error) {
 		return nil, fmt.Errorf("read: %w", unavailable(err))
 	}
 	defer sub.Unsubscribe() //nolint:errcheck // the connection is gone, and the subscription with it
+	ctx, cancel := context.WithTimeout(ctx, readPatience)
+	defer cancel()
 	if err := b.nc.PublishRequest(b.direct, inbox, question); err != nil {
 		return nil, fmt.Errorf("read: %w", unavailable(err))
 	}
@@ -45,12 +51,13 @@ func (b *bucket) getMany(ctx context.Context, keys []string) ([]record, error) {
 		select {
 		case m := <-answers:
 			before, err := strconv.ParseUint(m.Header.Get("Nats-Last-Sequence"), 10, 64)
-			switch status := m.Header.Get("Status"); {
-			case status == "404": // none was ever written
+			status, why := m.Header.Get("Status"), m.Header.Get("Description")
+			switch {
+			case status == "404" && why == "No Results" && last == 0:
 				return out, nil
-			case status != "" && status != "204":
-				return nil, fmt.Errorf("read: %w: the server says %s %s", ErrUnavailable, status, m.Header.Get("Description"))
-			case err != nil || before != last: // a lost answer would look like a record that does not exist
+			case status != "" && status != "204": // a 404 with another word: one of the records cannot be read
+				return nil, fmt.Errorf("read: %w: the server says %s %s", ErrUnavailable, status, why)
+			case err != nil || before != last, status == "204" && m.Header.Get("Nats-Num-Pending") != "0":
 				return nil, fmt.Errorf("read: %w: the server's answers are not complete", ErrUnavailable)
 			case status == "204":
 				return out, nil

@@ -11,8 +11,8 @@ import (
 
 // recent are sessions as this replica last wrote them, which spares reading them when they are refreshed. One may be outdated, by
 // another replica or by an end: what is done with it counts only if the compare-and-set of its revision succeeds. Revisions
-// begin again in a bucket that was restored or made anew, so nothing is remembered across connections. The zero value
-// remembers nothing.
+// begin again in a bucket that was restored or made anew, so nothing is remembered across connections, nor for longer than the
+// denylist holds a statement about it. The zero value remembers nothing.
 type recent struct {
 	memo atomic.Pointer[cache.Memo[remembered]]
 	era  func() uint64 // how often we have connected
@@ -20,7 +20,8 @@ type recent struct {
 
 type remembered struct {
 	session
-	era uint64
+	era   uint64
+	until time.Time
 }
 
 const (
@@ -39,9 +40,9 @@ func (r *recent) start(nc *nats.Conn) (close func(), err error) {
 	return memo.Close, nil
 }
 
-// keep a session that was just written, in the era that was current before.
-func (r *recent) keep(s *session, era uint64) {
-	r.memo.Load().Put(s.sid, remembered{*s, era}, recentCost)
+// keep a session that was just written, in the era that was current before, until then.
+func (r *recent) keep(s *session, era uint64, until time.Time) {
+	r.memo.Load().Put(s.sid, remembered{*s, era, until}, recentCost)
 }
 
 // now is the current era.
@@ -55,7 +56,7 @@ func (r *recent) now() uint64 {
 // recall is the session if it lives and this is its current secret, as far as we know; else nil. The caller may change it.
 func (r *recent) recall(sid string, secret []byte, now time.Time) *session {
 	s, ok := r.memo.Load().Get(sid)
-	if !ok || s.era != r.era() || s.State != live || s.Next != "" || s.expired(now) || !same(s.Current, secret) {
+	if !ok || s.era != r.era() || !now.Before(s.until) || s.State != live || s.Next != "" || s.expired(now) || !same(s.Current, secret) {
 		return nil
 	}
 	return &s.session

@@ -101,11 +101,14 @@ func (i *Issuer) rotate(ctx context.Context, s *session, secret []byte, asked []
 	}
 	judged := make(chan answer, 1)
 	go func(s session) { // a copy: the other one gets a new revision
-		scope, err := i.stillGranted(ctx, &s, asked)
 		var g *grant
-		if err == nil {
-			g, err = i.grant(&s, next, scope, issued)
-		}
+		err := contained(func() error {
+			scope, err := i.stillGranted(ctx, &s, asked)
+			if err == nil {
+				g, err = i.grant(&s, next, scope, issued)
+			}
+			return err
+		})
 		judged <- answer{g, err}
 	}(*s)
 	era := i.recent.now()
@@ -124,7 +127,7 @@ func (i *Issuer) rotate(ctx context.Context, s *session, secret []byte, asked []
 		i.unanswered.add(s, issued)
 		return nil, unavailable(err)
 	}
-	i.recent.keep(s, era)
+	i.recent.keep(s, era, issued.Add(i.retention.MaxTokenLife))
 	return a.g, nil
 }
 
