@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,6 +28,7 @@ type ledger struct {
 	seen    *cache.Denylist
 	rewinds uint64 // of the feed, when seen was begun
 	begun   bool
+	newest  uint64          // sequence that seen has
 	whole   events.Position // up to where the stream holds what the file holds; zero: not known yet
 	since   time.Time
 }
@@ -136,6 +138,9 @@ func (l *ledger) delivered(rewinds uint64, now func() time.Time, statements []ca
 	if l.seen == nil {
 		return nil
 	}
+	for _, s := range statements {
+		l.newest = max(l.newest, s.Sequence)
+	}
 	if err := l.seen.Apply(statements); err != nil && !errors.Is(err, cache.ErrInvalid) {
 		return err
 	}
@@ -153,7 +158,7 @@ func (l *ledger) begin(rewinds uint64, now func() time.Time) error {
 	if err != nil {
 		return err
 	}
-	l.seen, l.rewinds, l.begun, l.whole = seen, rewinds, true, events.Position{}
+	l.seen, l.rewinds, l.begun, l.newest, l.whole = seen, rewinds, true, 0, events.Position{}
 	return nil
 }
 
@@ -203,13 +208,11 @@ func (i *Issuer) giveBack(ctx context.Context) error {
 	}
 	if len(lost) > 0 {
 		i.log.Warn("the stream has lost statements, giving them back", "statements", len(lost))
-		result, err := i.publisher.PublishAll(ctx, lost, nil)
+		last, err := i.publishLost(ctx, lost, seen)
 		if err != nil {
 			return fmt.Errorf("give the stream back what it lost: %w", unavailable(err))
 		}
-		for _, ack := range result.Acks {
-			st.Sequence = max(st.Sequence, ack.Sequence)
-		}
+		st.Sequence = max(st.Sequence, last)
 		i.counts.returned.Add(uint64(len(lost)))
 		i.log.Warn("the stream has its statements again", "statements", len(lost))
 	}
@@ -218,8 +221,36 @@ func (i *Issuer) giveBack(ctx context.Context) error {
 	if l.seen != seen {
 		return nil // it was begun anew meanwhile
 	}
-	l.seen, l.whole, l.since = nil, events.Position{Stream: st.Created, Sequence: st.Sequence}, i.cfg.Now()
+	l.seen, l.whole, l.since = nil, events.Position{Stream: st.Created, Sequence: max(st.Sequence, l.newest)}, i.cfg.Now()
 	return seen.Close()
+}
+
+// returnRun is how many statements are given back at once.
+const returnRun = 250
+
+// publishLost gives statements back, and returns the last sequence of them. Replicas do that at the same time: each begins
+// somewhere else and leaves out what another one has published meanwhile, because a batch with one duplicate is refused whole.
+func (i *Issuer) publishLost(ctx context.Context, lost []events.Revocation, seen *cache.Denylist) (last uint64, err error) {
+	from := rand.IntN(len(lost))
+	lost = slices.Concat(lost[from:], lost[:from])
+	run := make([]events.Revocation, 0, returnRun)
+	for n, r := range lost {
+		if !seen.Holds(statement(r, 0)) {
+			run = append(run, r)
+		}
+		if len(run) < returnRun && n < len(lost)-1 || len(run) == 0 {
+			continue
+		}
+		result, err := i.publisher.PublishAll(ctx, run, nil)
+		if err != nil {
+			return 0, err
+		}
+		for _, ack := range result.Acks {
+			last = max(last, ack.Sequence)
+		}
+		run = run[:0]
+	}
+	return last, nil
 }
 
 // sayWhole answers nodes that start: they wait until the stream has back what it lost.

@@ -27,6 +27,7 @@ type whole struct {
 
 const (
 	wholeFactor  = 4                      // of MaxStaleness, by default
+	wholeLeast   = 30 * time.Second       // but not less: what there is to give back does not depend on it
 	wholeAgain   = 100 * time.Millisecond // between two questions
 	wholeSettled = 10 * time.Second
 	wholeUsual   = 3 * time.Second // nobody is told of a shorter wait, unless he asks for more than warnings
