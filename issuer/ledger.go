@@ -213,7 +213,6 @@ func (i *Issuer) giveBack(ctx context.Context) error {
 			return fmt.Errorf("give the stream back what it lost: %w", unavailable(err))
 		}
 		st.Sequence = max(st.Sequence, last)
-		i.counts.returned.Add(uint64(len(lost)))
 		i.log.Warn("the stream has its statements again", "statements", len(lost))
 	}
 	l.mu.Lock()
@@ -248,6 +247,7 @@ func (i *Issuer) publishLost(ctx context.Context, lost []events.Revocation, seen
 		for _, ack := range result.Acks {
 			last = max(last, ack.Sequence)
 		}
+		i.counts.returned.Add(uint64(len(run)))
 		run = run[:0]
 	}
 	return last, nil

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -246,5 +247,47 @@ func TestWholeIsSaidOfAWholeStream(t *testing.T) {
 	}
 	if said != 5 {
 		t.Errorf("said %d times, want 5", said)
+	}
+}
+
+// TestReplicasGiveBackTogether: each has the whole ledger, and together they store every statement once.
+func TestReplicasGiveBackTogether(t *testing.T) {
+	t.Parallel()
+	s := server(t)
+	one := start(t, s.URL(), func(c *issuer.Config) { c.Ledger = filepath.Join(t.TempDir(), "one") })
+	cfg := one.cfg
+	cfg.Ledger, cfg.Node = filepath.Join(t.TempDir(), "two"), "two"
+	two := startWith(t, s.URL(), cfg)
+	p, err := events.NewPublisher(events.PublisherConfig{Conn: one.cfg.Conn, By: "policy"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := make([]events.Revocation, 3000)
+	for n := range want {
+		if want[n], err = p.Complete(t.Context(), events.Revocation{Issuer: iss, Scope: events.Session, Key: fmt.Sprint("s", n)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := p.PublishAll(t.Context(), want, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []*rig{one, two} {
+		until(t, "all is applied", func() bool { return issuer.Holds(r.Issuer, want[len(want)-1]) })
+	}
+	wipe(t, one, true)
+	began := time.Now()
+	until(t, "it was given back", func() bool { return one.Stats().Returned+two.Stats().Returned > 0 })
+	for _, r := range []*rig{one, two} {
+		until(t, "it is said to be whole", func() bool { return issuer.Compared(r.Issuer) })
+	}
+	t.Logf("given back after %v", time.Since(began))
+	stored := map[string]int{}
+	for _, r := range one.statements() {
+		stored[r.ID]++
+	}
+	for _, r := range want {
+		if stored[r.ID] != 1 {
+			t.Fatalf("statement %s is stored %d times", r.ID, stored[r.ID])
+		}
 	}
 }
