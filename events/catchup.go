@@ -58,7 +58,7 @@ func (f *follower) catchUp(ctx context.Context, wg *sync.WaitGroup) {
 	f.update(func(st *Status) { st.CatchUps++ })
 	c := &catchUp{
 		Subscriber: f.Subscriber, apply: f.applyBatch, progress: &f.progress,
-		stream: f.stream, wait: infoWait(f.backoff), last: anchor{seq: f.track.last, at: f.track.lastTime}, event: f.anchor, origin: f.origin,
+		stream: f.stream, wait: infoWait(f.backoff), last: anchor{seq: f.track.last, at: f.track.lastTime}, event: f.anchor, origin: f.origin, era: f.rewinds,
 	}
 	attempt := f.attempt
 	f.readers.Add(1)

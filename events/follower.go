@@ -27,6 +27,9 @@ type follower struct {
 	epoch   time.Time // when this Run began; monotonic time is counted from it
 	stream  time.Time // creation time of the stream that track is about, if known
 	origin  bool      // the next catch-up must read from the start
+	rewinds uint64    // as in the status
+	older   int       // live messages not yet taken that had arrived before the newest of them
+	era     uint64    // rewinds that what is being taken belongs to
 	anchor  anchor    // a long-lived message of the stream that track is about
 
 	reading  *reading     // the catch-up under way, nil if none
@@ -49,7 +52,7 @@ type follower struct {
 func newFollower(s *Subscriber, apply Apply) *follower {
 	now := s.now()
 	return &follower{
-		Subscriber: s, apply: apply, origin: true, epoch: now,
+		Subscriber: s, apply: apply, origin: true, epoch: now, rewinds: s.Status().Rewinds,
 		results: make(chan catchUpResult, 1), backoff: retryFirst,
 		beacons:  beacons{interval: s.interval},
 		watchdog: newWatchdog(s.interval, now, s.nc.Stats().Reconnects),
@@ -158,7 +161,7 @@ func (f *follower) live(ctx context.Context, msgs []liveMsg) {
 			continue
 		}
 		m.until = r.Until
-		batch = append(batch, Event{Revocation: r, Sequence: m.seq, Time: m.time})
+		batch = append(batch, Event{Revocation: r, Sequence: m.seq, Time: m.time, Rewinds: f.era})
 	}
 	if err := f.applyBatch(ctx, batch); err != nil {
 		// Nothing of it counts: the stream still has it.
@@ -256,10 +259,14 @@ func (f *follower) prove(at, arrival time.Time) {
 func (f *follower) rewound(why string) {
 	f.log.Error("revocation stream was recreated, wiped or restored: reading it from the start", "why", why)
 	f.origin, f.stream, f.anchor = true, time.Time{}, anchor{}
-	f.suspend()
+	f.suspend(f.watchdog.conns)
 	f.mistakes.forget()
+	f.rewinds++
+	if inbox := f.waiting.Load(); inbox != nil {
+		f.older = len(*inbox)
+	}
 	f.update(func(st *Status) {
-		st.Rewinds++
+		st.Rewinds = f.rewinds
 		st.Sequence, st.Head = 0, 0
 	})
 	f.stop()

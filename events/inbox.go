@@ -44,7 +44,12 @@ const inboxSize = 32 << 10
 func (f *follower) take(m *nats.Msg, inbox <-chan *nats.Msg) []liveMsg {
 	const most = 1024
 	f.msgs = f.msgs[:0]
+	f.era = f.rewinds
+	if f.older > 0 {
+		f.era-- // perhaps of the stream before; what is not is read again
+	}
 	for {
+		f.older = max(f.older-1, 0)
 		if lm, ok := parseLive(m); ok {
 			lm.arrival = f.now()
 			f.msgs = append(f.msgs, lm)

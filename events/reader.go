@@ -43,6 +43,7 @@ type catchUp struct {
 	last   anchor        // the newest message that was applied contiguously
 	event  anchor        // one that the stream keeps longer
 	origin bool          // there is nothing to go on from
+	era    uint64        // rewinds before it
 }
 
 func (c *catchUp) run(ctx context.Context) (r catchUpResult) {
@@ -235,7 +236,7 @@ func (d *decoder) run(ctx context.Context, msgs jetstream.MessagesContext) error
 			if r, err := Decode(m.Data()); err != nil {
 				d.undecodable(p.seq, p.at, m.Headers().Get(nats.MsgIdHdr) != "", m.Headers().Get(headerTTL), err)
 			} else {
-				batch = append(batch, Event{Revocation: r, Sequence: p.seq, Time: p.at})
+				batch = append(batch, Event{Revocation: r, Sequence: p.seq, Time: p.at, Rewinds: d.era})
 				d.anchor.offer(p.seq, p.at, r.Until)
 			}
 		}

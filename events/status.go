@@ -10,6 +10,9 @@ type Event struct {
 	Revocation Revocation
 	Sequence   uint64    // stream sequence
 	Time       time.Time // the server's timestamp of storage
+	// Rewinds is Status.Rewinds when the event was read: an abandoned reading may still
+	// deliver what was in the stream before, after the new one is counted.
+	Rewinds uint64
 }
 
 // Position is a place in a stream. A sequence means something only together

@@ -66,6 +66,7 @@ type Subscriber struct {
 	mu        sync.Mutex // guards what follows; never held while applying
 	status    Status
 	confirmed uint64 // sequence up to which WaitApplied confirms; 0 while the stream may be another
+	conns     uint64 // reconnects after which that was said
 	waiters   map[*waiter]struct{}
 	logged    map[string]time.Time // what was complained about, and when
 }
@@ -167,9 +168,11 @@ func (s *Subscriber) WaitApplied(ctx context.Context, at Position) error {
 	}
 }
 
-// reached must be called with mu held.
+// reached must be called with mu held. The follower may not have noticed yet that
+// the connection is a new one.
 func (s *Subscriber) reached(at Position) bool {
-	return s.confirmed >= at.Sequence && (at.Stream.IsZero() || at.Stream.Equal(s.status.Created))
+	return s.confirmed >= at.Sequence && (at.Stream.IsZero() || at.Stream.Equal(s.status.Created)) &&
+		s.conns == s.nc.Stats().Reconnects
 }
 
 // advanced publishes a new contiguous sequence and wakes who waited for it.
@@ -187,10 +190,10 @@ func (s *Subscriber) advanced(seq uint64) {
 
 // suspend confirms nothing until the next advance: the stream behind a new
 // connection may not be the one that was followed.
-func (s *Subscriber) suspend() {
+func (s *Subscriber) suspend(conns uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.confirmed = 0
+	s.confirmed, s.conns = 0, conns
 }
 
 // update changes the status under its lock.
@@ -239,5 +242,7 @@ func (s *Subscriber) Run(ctx context.Context, apply Apply) error {
 	}
 	defer s.running.Store(false)
 	s.reset()
-	return newFollower(s, apply).run(ctx)
+	f := newFollower(s, apply)
+	f.suspend(f.watchdog.conns)
+	return f.run(ctx)
 }

@@ -87,7 +87,7 @@ func (f *follower) checkConnection() {
 	}
 	f.update(func(st *Status) { st.Reconnects += n - f.watchdog.conns })
 	f.watchdog.conns = n
-	f.suspend()
+	f.suspend(n)
 	f.track.open()
 	f.stop()
 	if !f.watchdog.forced {

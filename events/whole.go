@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,23 +22,23 @@ type Whole struct {
 	// At is the position up to which nothing is missing. Zero: the stream has not been
 	// compared with the ledger yet, or what it lost is being given back.
 	At Position
-	// For is how long that has been so.
-	For time.Duration
 }
 
 const (
 	wholeQuiet   = 150 * time.Millisecond // between the answers of those who keep a ledger
-	wholePatient = time.Second            // until the first
+	wholePatient = time.Second            // for all of them
 	wholeMost    = 1024                   // bytes of an answer
+	wholeMany    = 256                    // answers
 )
 
 // AskWhole asks those who keep a ledger whether the stream is whole, and returns what
-// they said within about a second, less if nobody is left to answer or an answer is enough.
+// they said, each thing once and at most 256 of them: within a second, less if nobody is
+// left to answer. One who says "not yet" may be the only one who knows what was lost.
 // ErrNoLedger: nobody listens, which the server knows at once, or this role may not
 // ask. ErrUnavailable: the question could not be asked. No answer and no error:
 // somebody listens and says nothing.
-func AskWhole(ctx context.Context, nc *nats.Conn, enough func(Whole) bool) ([]Whole, error) {
-	msgs := make(chan *nats.Msg, 256)
+func AskWhole(ctx context.Context, nc *nats.Conn) ([]Whole, error) {
+	msgs := make(chan *nats.Msg, wholeMany)
 	inbox := nc.NewInbox()
 	sub, err := nc.ChanSubscribe(inbox, msgs)
 	if err != nil {
@@ -48,14 +48,17 @@ func AskWhole(ctx context.Context, nc *nats.Conn, enough func(Whole) bool) ([]Wh
 	if err := nc.PublishRequest(SubjectWhole, inbox, nil); err != nil {
 		return nil, fmt.Errorf("%w: ask for a ledger: %w", ErrUnavailable, err)
 	}
-	silence := time.NewTimer(wholePatient)
-	defer silence.Stop()
+	patience := time.NewTimer(wholePatient)
+	defer patience.Stop()
+	var quiet <-chan time.Time // nil before the first answer
 	var answers []Whole
-	for {
+	for len(answers) < wholeMany {
 		select {
 		case <-ctx.Done():
 			return answers, nil
-		case <-silence.C:
+		case <-quiet:
+			return answers, nil
+		case <-patience.C:
 			if err := nc.LastError(); len(answers) == 0 && errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), SubjectWhole) {
 				return nil, fmt.Errorf("%w that this role may ask: allow it to publish to %s", ErrNoLedger, SubjectWhole)
 			}
@@ -68,13 +71,13 @@ func AskWhole(ctx context.Context, nc *nats.Conn, enough func(Whole) bool) ([]Wh
 			if err != nil {
 				continue // not an answer of ours
 			}
-			answers = append(answers, w)
-			if enough(w) {
-				return answers, nil
+			if !slices.Contains(answers, w) {
+				answers = append(answers, w)
 			}
-			silence.Reset(wholeQuiet)
+			quiet = time.After(wholeQuiet)
 		}
 	}
+	return answers, nil
 }
 
 // AnswerWhole answers that question until ctx ends, and returns nil then. An error
@@ -103,11 +106,10 @@ type wholeJSON struct {
 	Node     string `json:"node"`
 	Stream   string `json:"stream,omitempty"` // when it was created
 	Sequence uint64 `json:"sequence,omitempty"`
-	For      int64  `json:"for_ms,omitempty"`
 }
 
 func (w Whole) wire() wholeJSON {
-	j := wholeJSON{Node: w.Node, Sequence: w.At.Sequence, For: w.For.Milliseconds()}
+	j := wholeJSON{Node: w.Node, Sequence: w.At.Sequence}
 	if !w.At.Stream.IsZero() {
 		j.Stream = w.At.Stream.UTC().Format(time.RFC3339Nano)
 	}
@@ -127,21 +129,15 @@ func decodeWhole(data []byte) (w Whole, err error) {
 			return json.Unmarshal(value, &stream)
 		case "sequence":
 			return json.Unmarshal(value, &w.At.Sequence)
-		case "for_ms":
-			ms, err := strconv.ParseUint(string(value), 10, 32) // 49 days and no more
-			w.For = time.Duration(ms) * time.Millisecond
-			if errors.Is(err, strconv.ErrRange) {
-				return nil
-			}
-			return err
 		}
-		return nil // of a newer version
+		return nil // of another version
 	})
 	if err != nil || w.Node == "" {
 		return Whole{}, errors.Join(err, errors.New("an answer without a name"))
 	}
 	if stream != "" {
 		w.At.Stream, err = time.Parse(time.RFC3339Nano, stream)
+		w.At.Stream = w.At.Stream.UTC()
 	}
 	return w, err
 }

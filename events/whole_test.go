@@ -3,7 +3,7 @@ package events_test
 import (
 	"context"
 	"errors"
-	"slices"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -28,13 +28,11 @@ func keeps(t *testing.T, nc *nats.Conn, say events.Whole) {
 	})
 }
 
-func never(events.Whole) bool { return false }
-
 func TestAskWhole(t *testing.T) {
 	t.Parallel()
 	s := natstest.Start(t)
 	nc := s.Connect(t)
-	if _, err := events.AskWhole(t.Context(), nc, never); !errors.Is(err, events.ErrNoLedger) {
+	if _, err := events.AskWhole(t.Context(), nc); !errors.Is(err, events.ErrNoLedger) {
 		t.Fatalf("nobody listens: got %v, want ErrNoLedger", err)
 	}
 	mute := s.Connect(t)
@@ -44,24 +42,24 @@ func TestAskWhole(t *testing.T) {
 	if err := mute.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := events.AskWhole(t.Context(), nc, never); err != nil || len(got) != 0 {
+	if got, err := events.AskWhole(t.Context(), nc); err != nil || len(got) != 0 {
 		t.Fatalf("somebody listens and says nothing: got %v, %v", got, err)
 	}
 	liar := s.Connect(t)
 	if _, err := liar.Subscribe(events.SubjectWhole, func(m *nats.Msg) {
-		for _, text := range []string{"", "[]", `{"node":7}`, `{"node":"x","stream":"yesterday"}`, `{"sequence":1}`, `{"node":"x","for_ms":-1}`, strings.Repeat(" ", 2000)} {
+		for _, text := range []string{"", "[]", `{"node":7}`, `{"node":"x","stream":"yesterday"}`, `{"sequence":1}`, strings.Repeat(" ", 2000)} {
 			_ = m.Respond([]byte(text))
 		}
 	}); err != nil {
 		t.Fatal(err)
 	}
 	created := time.Now().UTC()
-	one := events.Whole{Node: "one", At: events.Position{Stream: created, Sequence: 7}, For: time.Hour}
+	one := events.Whole{Node: "one", At: events.Position{Stream: created, Sequence: 7}}
 	two := events.Whole{Node: "two"}
 	keeps(t, s.Connect(t), one)
 	keeps(t, s.Connect(t), two)
 	waitFor(t, "both answers and no other", func() bool {
-		got, err := events.AskWhole(t.Context(), nc, never)
+		got, err := events.AskWhole(t.Context(), nc)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -72,10 +70,43 @@ func TestAskWhole(t *testing.T) {
 		}
 		return len(got) == 2
 	})
-	waitFor(t, "an answer that is enough ends the question", func() bool {
-		got, err := events.AskWhole(t.Context(), nc, func(w events.Whole) bool { return w == one })
-		return err == nil && len(got) > 0 && got[len(got)-1] == one && slices.Index(got, one) == len(got)-1
-	})
+}
+
+// TestAskWholeEnds: whoever keeps talking holds nobody for longer, and fills no memory.
+func TestAskWholeEnds(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	nc := s.Connect(t)
+	for name, say := range map[string]func(n int) string{
+		"the same":       func(int) string { return `{"node":"x"}` },
+		"something else": func(n int) string { return fmt.Sprintf(`{"node":"x","sequence":%d}`, n+1) },
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // a hung test
+		liar := s.Connect(t)
+		sub, err := liar.Subscribe(events.SubjectWhole, func(m *nats.Msg) {
+			for n := 0; ctx.Err() == nil; n++ {
+				_ = m.Respond([]byte(say(n)))
+				_ = liar.Flush()
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := liar.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		got, err := events.AskWhole(ctx, nc)
+		if err != nil || ctx.Err() != nil || len(got) == 0 || len(got) > 256 {
+			t.Errorf("one who keeps saying %s: %d answers, %v, %v", name, len(got), err, ctx.Err())
+		}
+		if name == "the same" && len(got) != 1 {
+			t.Errorf("one who keeps saying %s is heard %d times", name, len(got))
+		}
+		cancel()
+		if err := sub.Unsubscribe(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // Only who keeps a ledger hears the question, so nobody else can answer it.
@@ -86,26 +117,26 @@ func TestAskWholeByRole(t *testing.T) {
 	if permitted(t, verifier, func() error { _, err := verifier.SubscribeSync(events.SubjectWhole); return err }) {
 		t.Error("a verifier can hear the question")
 	}
-	if _, err := events.AskWhole(t.Context(), verifier, never); !errors.Is(err, events.ErrNoLedger) || strings.Contains(err.Error(), "allow") {
+	if _, err := events.AskWhole(t.Context(), verifier); !errors.Is(err, events.ErrNoLedger) || strings.Contains(err.Error(), "allow") {
 		t.Errorf("a verifier asks: got %v, want ErrNoLedger", err)
 	}
 	// As under a configuration of before there was the question.
-	if _, err := events.AskWhole(t.Context(), as(t, s, "publisher"), never); !errors.Is(err, events.ErrNoLedger) || !strings.Contains(err.Error(), "allow it to publish to "+events.SubjectWhole) {
+	if _, err := events.AskWhole(t.Context(), as(t, s, "publisher")); !errors.Is(err, events.ErrNoLedger) || !strings.Contains(err.Error(), "allow it to publish to "+events.SubjectWhole) {
 		t.Errorf("a role that may not ask: got %v", err)
 	}
 }
 
 // FuzzWhole: what is accepted has a name and survives a round trip.
 func FuzzWhole(f *testing.F) {
-	f.Add([]byte(`{"node":"a","stream":"2026-11-21T17:00:00.123456789Z","sequence":9,"for_ms":12}`))
-	f.Add([]byte(`{"node":"a","for_ms":99999999999999}`))
+	f.Add([]byte(`{"node":"a","stream":"2026-11-21T17:00:00.123456789Z","sequence":9}`))
+	f.Add([]byte(`{"node":"a","sequence":99999999999999999999}`))
 	f.Add([]byte(`{"node":"","node":"b"}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		w, err := events.DecodeWhole(data)
 		if err != nil {
 			return
 		}
-		if w.Node == "" || w.For < 0 {
+		if w.Node == "" {
 			t.Fatalf("accepted %+v", w)
 		}
 		again, err := events.DecodeWhole(events.EncodeWhole(w))

@@ -376,6 +376,16 @@ func Compared(i *Issuer) bool {
 	return i.ledger.begun && i.ledger.seen == nil
 }
 
+// SayWhole is what the issuer answers nodes that start.
+func SayWhole(i *Issuer) events.Whole { return i.sayWhole() }
+
+// LedgerSaw reports whether the stream has delivered a statement since it began to be read.
+func LedgerSaw(i *Issuer, r events.Revocation) bool {
+	i.ledger.mu.Lock()
+	defer i.ledger.mu.Unlock()
+	return i.ledger.seen != nil && i.ledger.seen.Holds(statement(r, 0))
+}
+
 // ParseMembers reads an object with optional members reason, scopes and on.
 func ParseMembers(body []byte) (reason string, scopes []string, on bool, err error) {
 	err = parseMembers(body, field{"reason", &reason, true}, field{"scopes", &scopes, true}, field{"on", &on, true})

@@ -18,7 +18,7 @@ func (i *Issuer) apply(ctx context.Context, batch []events.Event) error {
 	for n, e := range batch {
 		statements[n], revocations[n] = statement(e.Revocation, e.Sequence), e.Revocation
 	}
-	if err := i.ledger.delivered(i.feed.Status().Rewinds, i.cfg.Now, statements); err != nil {
+	if err := i.ledger.delivered(batch[0].Rewinds, i.cfg.Now, statements); err != nil {
 		return fmt.Errorf("note what the stream holds: %w", err)
 	}
 	i.ledger.record(i.deny, revocations, statements)

@@ -26,15 +26,18 @@ type ledger struct {
 
 	mu      sync.Mutex // guards what follows
 	seen    *cache.Denylist
-	rewinds uint64 // of the feed, when seen was begun
+	held    *cache.Denylist // being compared, which alone may close it
+	rewinds uint64          // of the feed, when seen was begun
 	begun   bool
 	newest  uint64          // sequence that seen has
 	whole   events.Position // up to where the stream holds what the file holds; zero: not known yet
-	since   time.Time
 }
 
 // ledgerInterval is how soon a loss is noticed once the stream was read: nodes that start meanwhile miss what was lost.
 const ledgerInterval = 100 * time.Millisecond
+
+// lastMoment: what ends within it is past before a node has it.
+const lastMoment = 2 * time.Second
 
 // seenDetails: only presence matters.
 const seenDetails = 1 << 20
@@ -130,10 +133,13 @@ func (l *ledger) delivered(rewinds uint64, now func() time.Time, statements []ca
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.begun || l.rewinds != rewinds {
+	if !l.begun || l.rewinds < rewinds {
 		if err := l.begin(rewinds, now); err != nil {
 			return err
 		}
+	}
+	if l.rewinds != rewinds {
+		return nil // of the stream before: this one does not hold it
 	}
 	if l.seen == nil {
 		return nil
@@ -149,7 +155,7 @@ func (l *ledger) delivered(rewinds uint64, now func() time.Time, statements []ca
 
 // begin starts over; the lock is held.
 func (l *ledger) begin(rewinds uint64, now func() time.Time) error {
-	if l.seen != nil {
+	if l.seen != nil && l.seen != l.held {
 		if err := l.seen.Close(); err != nil {
 			return err
 		}
@@ -191,17 +197,22 @@ func (i *Issuer) giveBack(ctx context.Context) error {
 	}
 	rewinds := st.Rewinds
 	l.mu.Lock()
-	if !l.begun || l.rewinds != rewinds { // nothing was delivered: perhaps it is empty
+	if !l.begun || l.rewinds < rewinds { // nothing was delivered: perhaps it is empty
 		if err := l.begin(rewinds, i.cfg.Now); err != nil {
 			l.mu.Unlock()
 			return err
 		}
 	}
 	seen := l.seen
+	if l.rewinds != rewinds {
+		seen = nil // it is another stream again
+	}
+	l.held = seen
 	l.mu.Unlock()
 	if seen == nil {
 		return nil // compared already
 	}
+	defer l.compared(seen)
 	lost, err := i.missing(seen)
 	if err != nil {
 		return err
@@ -220,8 +231,18 @@ func (i *Issuer) giveBack(ctx context.Context) error {
 	if l.seen != seen {
 		return nil // it was begun anew meanwhile
 	}
-	l.seen, l.whole, l.since = nil, events.Position{Stream: st.Created, Sequence: max(st.Sequence, l.newest)}, i.cfg.Now()
-	return seen.Close()
+	l.seen, l.whole = nil, events.Position{Stream: st.Created, Sequence: max(st.Sequence, l.newest)}
+	return nil
+}
+
+// compared closes what was compared, unless it has to be compared again.
+func (l *ledger) compared(seen *cache.Denylist) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.held = nil
+	if l.seen != seen {
+		_ = seen.Close() // nobody asks it any more
+	}
 }
 
 // returnRun is how many statements are given back at once.
@@ -255,16 +276,25 @@ func (i *Issuer) publishLost(ctx context.Context, lost []events.Revocation, seen
 
 // sayWhole answers nodes that start: they wait until the stream has back what it lost.
 func (i *Issuer) sayWhole() events.Whole {
-	st := i.feed.Status()
 	w := events.Whole{Node: i.cfg.Node}
 	l := &i.ledger
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.seen != nil || l.rewinds != st.Rewinds {
+	if l.seen != nil || l.whole.Sequence == 0 {
+		return w
+	}
+	// Behind a new connection may be an older copy of the stream, until the feed has looked.
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := i.feed.WaitApplied(now, l.whole); err != nil && !errors.Is(err, events.ErrUndecodable) {
+		return w
+	}
+	st := i.feed.Status()
+	if l.rewinds != st.Rewinds || !st.Connected {
 		return w
 	}
 	// Up to what was seen since: a node that is not that far follows a copy which is older.
-	w.At, w.For = l.whole, max(i.cfg.Now().Sub(l.since), 0)
+	w.At = l.whole
 	w.At.Sequence = max(w.At.Sequence, st.Sequence)
 	return w
 }
@@ -273,7 +303,7 @@ func (i *Issuer) sayWhole() events.Whole {
 func (i *Issuer) missing(seen *cache.Denylist) ([]events.Revocation, error) {
 	var lost []events.Revocation
 	already := map[string]bool{}
-	soonest := i.cfg.Now().Add(time.Minute).Unix() // what is about to go anyway may have gone by the server's clock
+	soonest := i.cfg.Now().Add(lastMoment).Unix()
 	_, err := snapshot.Read(i.ledger.path, i.ledgerID(), func(batch []snapshot.Statement) error {
 		for _, s := range batch {
 			if s.Until <= soonest || s.Text == "" || seen.Holds(restored(s)) {

@@ -224,7 +224,7 @@ func TestWholeIsSaidOfAWholeStream(t *testing.T) {
 			t.Fatal(err)
 		}
 		until(t, "it is said to be whole", func() bool {
-			answers, err := events.AskWhole(t.Context(), r.cfg.Conn, func(events.Whole) bool { return true })
+			answers, err := events.AskWhole(t.Context(), r.cfg.Conn)
 			if err != nil || len(answers) == 0 || !answers[0].At.Stream.Equal(stream.CachedInfo().Created) {
 				return false
 			}

@@ -211,9 +211,7 @@ func (v *Verifier) openFeed(c Config) error {
 	v.feed = s
 	if c.LedgerWait >= 0 {
 		v.whole = &whole{Subscriber: s, log: v.log, most: or(c.LedgerWait, max(wholeFactor*v.rule.MaxStaleness, wholeLeast)), come: c.LedgerWait > 0,
-			ask: func(ctx context.Context, enough func(events.Whole) bool) ([]events.Whole, error) {
-				return events.AskWhole(ctx, c.NATS, enough)
-			}}
+			ask: func(ctx context.Context) ([]events.Whole, error) { return events.AskWhole(ctx, c.NATS) }}
 		v.feed = v.whole
 	}
 	return nil

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -17,7 +16,7 @@ import (
 type whole struct {
 	*events.Subscriber
 	log  *slog.Logger
-	ask  func(context.Context, func(events.Whole) bool) ([]events.Whole, error)
+	ask  func(context.Context) ([]events.Whole, error)
 	most time.Duration // how long the first sync waits
 	come bool          // also for somebody to listen
 
@@ -26,11 +25,10 @@ type whole struct {
 }
 
 const (
-	wholeFactor  = 4                      // of MaxStaleness, by default
-	wholeLeast   = 30 * time.Second       // but not less: what there is to give back does not depend on it
-	wholeAgain   = 100 * time.Millisecond // between two questions
-	wholeSettled = 10 * time.Second
-	wholeUsual   = 3 * time.Second // nobody is told of a shorter wait, unless he asks for more than warnings
+	wholeFactor = 4                      // of MaxStaleness, by default
+	wholeLeast  = 30 * time.Second       // but not less: what there is to give back does not depend on it
+	wholeAgain  = 100 * time.Millisecond // between two questions
+	wholeUsual  = 3 * time.Second        // nobody is told of a shorter wait, unless he asks for more than warnings
 )
 
 // Freshness is the feed's own once the stream is whole.
@@ -95,9 +93,9 @@ func (w *whole) await(ctx context.Context) error {
 	}
 }
 
-// missing is why the stream may not be whole, or empty.
+// missing is why the stream may not be whole, or empty: one who keeps a ledger and objects is enough, whatever others say.
 func (w *whole) missing(ctx context.Context) string {
-	answers, err := w.ask(ctx, w.settled)
+	answers, err := w.ask(ctx)
 	switch {
 	case errors.Is(err, events.ErrNoLedger) && !w.come:
 		if err.Error() != events.ErrNoLedger.Error() {
@@ -108,8 +106,6 @@ func (w *whole) missing(ctx context.Context) string {
 		return err.Error()
 	case len(answers) == 0:
 		return "an answer whether the stream holds everything that an issuer's ledger holds"
-	case slices.ContainsFunc(answers, w.settled):
-		return ""
 	}
 	for _, a := range answers {
 		switch {
@@ -122,12 +118,6 @@ func (w *whole) missing(ctx context.Context) string {
 		}
 	}
 	return ""
-}
-
-// settled: whoever has said so for that long is not the first of several to find out.
-func (w *whole) settled(a events.Whole) bool {
-	st := w.Subscriber.Status()
-	return a.For > wholeSettled && !a.At.Stream.IsZero() && a.At.Stream.Equal(st.Created) && a.At.Sequence <= st.Sequence
 }
 
 // reaches waits, not for long, until everything up to where the stream is whole has been applied here.

@@ -29,6 +29,13 @@ func keeper(t *testing.T, nc *nats.Conn) *ledgerKeeper {
 	t.Helper()
 	k := &ledgerKeeper{}
 	k.says.Store(&events.Whole{Node: "issuer-1"})
+	keepers(t, nc, k)
+	return k
+}
+
+// keepers lets one more answer, until the test ends.
+func keepers(t *testing.T, nc *nats.Conn, k *ledgerKeeper) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
@@ -41,10 +48,9 @@ func keeper(t *testing.T, nc *nats.Conn) *ledgerKeeper {
 		}
 	})
 	eventually(t, "the keeper listens", func() bool {
-		answers, err := events.AskWhole(t.Context(), nc, func(events.Whole) bool { return true })
-		return err == nil && len(answers) == 1
+		answers, err := events.AskWhole(t.Context(), nc)
+		return err == nil && len(answers) > 0 && k.asked.Load() > 0
 	})
-	return k
 }
 
 func born(t *testing.T, js jetstream.JetStream) time.Time {
@@ -102,10 +108,10 @@ func TestFirstSyncWaitsForTheLedger(t *testing.T) {
 		}
 	}
 	waits(`issuer "issuer-1" compares the stream with its ledger`)
-	k.says.Store(&events.Whole{Node: "issuer-1", At: events.Position{Stream: born(t, js).Add(-time.Hour), Sequence: 1}, For: time.Hour})
+	k.says.Store(&events.Whole{Node: "issuer-1", At: events.Position{Stream: born(t, js).Add(-time.Hour), Sequence: 1}})
 	waits(`issuer "issuer-1" has not seen this stream yet`)
 	// Further than the stream is: this one is an older copy.
-	k.says.Store(&events.Whole{Node: "issuer-1", At: events.Position{Stream: born(t, js), Sequence: 1 << 40}, For: time.Hour})
+	k.says.Store(&events.Whole{Node: "issuer-1", At: events.Position{Stream: born(t, js), Sequence: 1 << 40}})
 	waits(`up to which issuer "issuer-1" has the stream`)
 	ack, err := p.Publish(t.Context(), events.Revocation{Issuer: issA, Scope: events.Session, Key: "lost"})
 	if err != nil {
@@ -172,4 +178,30 @@ func TestFirstSyncDoesNotWaitForEver(t *testing.T) {
 	if k.asked.Load() != asked {
 		t.Error("a node that was told not to ask has asked")
 	}
+}
+
+// TestFirstSyncWaitsForWhoeverObjects: a replica whose ledger is new finds the stream whole; the one that knows what was lost does not yet.
+func TestFirstSyncWaitsForWhoeverObjects(t *testing.T) {
+	t.Parallel()
+	server := natstest.Start(t)
+	nc := server.Connect(t)
+	js := ensure(t, nc, events.Layout{})
+	if _, err := publisher(t, nc).Publish(t.Context(), events.Revocation{Issuer: issA, Scope: events.Session, Key: "other"}); err != nil {
+		t.Fatal(err)
+	}
+	whole := &events.Whole{Node: "new", At: events.Position{Stream: born(t, js), Sequence: 1}}
+	keeper(t, server.Connect(t)).says.Store(whole)
+	full := &ledgerKeeper{}
+	full.says.Store(&events.Whole{Node: "full"})
+	keepers(t, server.Connect(t), full)
+	v, _ := node(t, server.URL(), func(c *verifier.Config) { c.LedgerWait = time.Minute })
+	asked := full.asked.Load()
+	eventually(t, "asked several times", func() bool {
+		if err := v.Ready(); !errors.Is(err, verifier.ErrStale) {
+			t.Fatalf("ready while one says not yet: %v", err)
+		}
+		return full.asked.Load() > asked+5
+	})
+	full.says.Store(whole)
+	eventually(t, "ready", func() bool { return v.Ready() == nil })
 }

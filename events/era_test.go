@@ -1,0 +1,82 @@
+package events_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/quash-auth/quash/events"
+	"github.com/quash-auth/quash/internal/natstest"
+)
+
+// TestEventsSayWhichStreamTheyAreOf: a reading of the stream before is in the middle of applying when the stream is made anew; what it
+// still delivers afterwards is not of the new one.
+func TestEventsSayWhichStreamTheyAreOf(t *testing.T) {
+	t.Parallel()
+	srv := natstest.Start(t)
+	nc := srv.Connect(t)
+	js := ensure(t, nc)
+	p := publisher(t, nc)
+	publish(t, p, sessionRevocation("first"))
+	s, err := events.NewSubscriber(events.SubscriberConfig{Conn: srv.Connect(t), BeaconInterval: 200 * time.Millisecond, Silent: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fail, hold atomic.Bool
+	var late, wrong, fresh atomic.Int64
+	held, release := make(chan struct{}), make(chan struct{})
+	apply := func(ctx context.Context, b []events.Event) error {
+		if fail.Load() {
+			return errApply
+		}
+		now := s.Status().Rewinds
+		for _, e := range b {
+			switch old := strings.HasPrefix(e.Revocation.Key, "old"); {
+			case old && e.Rewinds > 0:
+				wrong.Add(1)
+			case old && now > 0:
+				late.Add(1)
+			case e.Revocation.Key == "new" && e.Rewinds > 0:
+				fresh.Add(1)
+			}
+		}
+		if hold.CompareAndSwap(true, false) {
+			close(held)
+			<-release
+		}
+		return nil
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx, apply) }()
+	defer func() { cancel(); <-done }()
+	eventually(t, "synced", func() bool { return s.Freshness(time.Now()).Synced })
+	fail.Store(true)
+	rs := make([]events.Revocation, 1400) // more than one batch
+	for i := range rs {
+		rs[i] = sessionRevocation(fmt.Sprintf("old%d", i))
+	}
+	if _, err := p.PublishAll(t.Context(), rs, nil); err != nil {
+		t.Fatal(err)
+	}
+	hold.Store(true)
+	fail.Store(false)
+	<-held
+	if err := js.DeleteStream(t.Context(), events.StreamName); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := events.EnsureStream(t.Context(), js, events.Layout{}); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, p, sessionRevocation("new")) // live; waits for its turn to be applied
+	time.Sleep(100 * time.Millisecond)      // it gets there, or this round shows nothing
+	close(release)
+	eventually(t, "the new stream was read", func() bool { return s.Status().Rewinds > 0 && fresh.Load() > 0 })
+	if n := wrong.Load(); n > 0 {
+		t.Errorf("%d statements of the stream before are said to be of the new one", n)
+	}
+	t.Logf("%d came when the new one was counted", late.Load())
+}
