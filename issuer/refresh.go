@@ -150,8 +150,9 @@ func (i *Issuer) mayRepeat(s *session, secret []byte, now time.Time) bool {
 	if !same(before, secret) {
 		return false
 	}
-	since := now.Sub(time.UnixMilli(s.Rotated))
-	return since >= 0 && since < i.cfg.ReuseGrace || i.unanswered.has(s, now)
+	// It may have been rotated after now was taken, or by a replica whose clock is ahead.
+	since := now.Sub(time.UnixMilli(s.Rotated)).Abs()
+	return since < i.cfg.ReuseGrace || i.unanswered.has(s, now)
 }
 
 // reused ends the session everywhere.

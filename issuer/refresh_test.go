@@ -137,3 +137,30 @@ func TestRefreshThatWasNotAnswered(t *testing.T) {
 	r.want("the successor", r.refresh(s.Refresh), 200, "")
 	r.want("and then reuse is reuse", r.refresh(s.Refresh), 400, "invalid_grant")
 }
+
+// TestGraceOfReplicasWithClocksApart: the second of two refreshes at once gets the same successor, although its replica took its
+// time before the first one did, or has a clock that is behind.
+func TestGraceOfReplicasWithClocksApart(t *testing.T) {
+	r := start(t, server(t).URL(), func(c *issuer.Config) { c.ReuseGrace = 10 * time.Second })
+	for _, d := range []time.Duration{5 * time.Second, -5 * time.Second} {
+		cfg := r.cfg
+		cfg.Now = func() time.Time { return time.Now().Add(d) }
+		other := startWith(t, r.nats, cfg)
+		name := "ann" + d.String()
+		r.user(name)
+		s := r.login(name)
+		first, second := other.refresh(s.Refresh), r.refresh(s.Refresh)
+		if first.status != 200 || second.Refresh != first.Refresh {
+			t.Errorf("a clock that is %v ahead: got %d and then %d %s, want the same successor", d, first.status, second.status, second.raw)
+		}
+	}
+	cfg := r.cfg
+	cfg.Now, cfg.MaxStaleness = func() time.Time { return time.Now().Add(15 * time.Second) }, time.Minute
+	other := startWith(t, r.nats, cfg)
+	r.user("bob")
+	s := r.login("bob")
+	if a := other.refresh(s.Refresh); a.status != 200 {
+		t.Fatalf("refresh: got %d %s", a.status, a.raw)
+	}
+	r.want("beyond the grace, whatever the sign", r.refresh(s.Refresh), 400, "invalid_grant")
+}
