@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -14,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/quash-auth/quash/internal/ports"
 )
 
 // process is a child that can be killed without warning and started again, and whose CPU time can be read.
@@ -126,12 +127,11 @@ func unprivileged(cmd *exec.Cmd, dir string) error {
 }
 
 func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	got, err := ports.Take(1)
 	if err != nil {
 		return 0, err
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return got[0], nil
 }
 
 // program finds a program, or says which package has it.

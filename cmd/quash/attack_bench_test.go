@@ -21,6 +21,7 @@ import (
 
 	"github.com/quash-auth/quash/events"
 	"github.com/quash-auth/quash/internal/natstest"
+	"github.com/quash-auth/quash/internal/ports"
 )
 
 // attack is somebody who sends what costs a node something.
@@ -93,7 +94,7 @@ func startBattle(b *testing.B) *battle {
 	if _, err := events.EnsureStream(b.Context(), js, events.Layout{}); err != nil {
 		b.Fatal(err)
 	}
-	if w.address, err = freeAddress(); err != nil {
+	if w.address, err = ports.Address(); err != nil {
 		b.Fatal(err)
 	}
 	w.api = startQuash(b, "api", "--listen", w.address, "--issuer", foreignIssuer, "--jwks", keys.URL, "--nats", w.bus.URL(), "--log-level", "error")

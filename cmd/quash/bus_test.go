@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/quash-auth/quash/internal/ports"
 )
 
 // TestDeploy_production runs everything over TLS with an nkey for each process, and
@@ -21,7 +23,7 @@ func TestDeploy_production(t *testing.T) {
 	s.ensure()
 	var addresses []string
 	for range 3 {
-		a, err := freeAddress()
+		a, err := ports.Address()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -137,7 +139,7 @@ func TestDeploy_production(t *testing.T) {
 	s.init("verifier:api-3")
 	s.reload()
 	s.reload() // nats-server 2.15 makes the imports of an account that a reload brings work at the next
-	third, err := freeAddress()
+	third, err := ports.Address()
 	if err != nil {
 		t.Fatal(err)
 	}

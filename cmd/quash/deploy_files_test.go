@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/quash-auth/quash/internal/ports"
 )
 
 const deployAdmin = "admin:p-admin"
@@ -32,7 +34,7 @@ func TestDeploy_composeIsTrue(t *testing.T) {
 	dir := t.TempDir()
 	var addresses []string
 	for range 4 {
-		a, err := freeAddress()
+		a, err := ports.Address()
 		if err != nil {
 			t.Fatal(err)
 		}

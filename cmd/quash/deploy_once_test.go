@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/quash-auth/quash/internal/ports"
 )
 
 // TestDeploy_once: the shipped rights of an API node suffice to use a one-time
@@ -15,7 +17,7 @@ func TestDeploy_once(t *testing.T) {
 	}
 	var addresses []string
 	for range 3 {
-		a, err := freeAddress()
+		a, err := ports.Address()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -19,6 +19,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
+	"github.com/quash-auth/quash/internal/ports"
 	"github.com/quash-auth/quash/issuer"
 )
 
@@ -107,11 +108,11 @@ func TestDeploy_roles(t *testing.T) {
 		return string(out)
 	}
 	quash(append([]string{"stream", "ensure"}, as("operator", url)...)...)
-	issuerAddress, err := freeAddress()
+	issuerAddress, err := ports.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	apiAddress, err := freeAddress()
+	apiAddress, err := ports.Address()
 	if err != nil {
 		t.Fatal(err)
 	}

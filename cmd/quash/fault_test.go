@@ -14,6 +14,7 @@ import (
 
 	"github.com/quash-auth/quash/events"
 	"github.com/quash-auth/quash/internal/natstest"
+	"github.com/quash-auth/quash/internal/ports"
 )
 
 // foreignAPI is "quash api" as a process, for tokens of an identity provider from
@@ -42,7 +43,7 @@ func newForeignAPI(t *testing.T, natsURL string) *foreignAPI {
 	if err := os.WriteFile(f.jwks, set, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if f.address, err = freeAddress(); err != nil {
+	if f.address, err = ports.Address(); err != nil {
 		t.Fatal(err)
 	}
 	f.start()
@@ -215,7 +216,7 @@ func TestPeerBug04_NotReadyBeforeFirstLoad(t *testing.T) {
 func TestIssuer_brokerAbsentAtStart(t *testing.T) {
 	t.Parallel()
 	port := natstest.FreePorts(t, 1)[0]
-	address, err := freeAddress()
+	address, err := ports.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,7 +268,7 @@ func TestUp_order(t *testing.T) {
 	t.Parallel()
 	var addresses []string
 	for range 3 {
-		a, err := freeAddress()
+		a, err := ports.Address()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -19,6 +19,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/quash-auth/quash/internal/natstest"
+	"github.com/quash-auth/quash/internal/ports"
 	"github.com/quash-auth/quash/issuer"
 	"github.com/quash-auth/quash/verifier"
 )
@@ -28,7 +29,7 @@ import (
 func TestIssuer_noRoom(t *testing.T) {
 	t.Parallel()
 	s := natstest.Start(t, natstest.WithConfig(func(o *server.Options) { o.JetStreamMaxStore = 1<<30 + 8<<20 }))
-	address, err := freeAddress()
+	address, err := ports.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +58,7 @@ func TestIssuer_lostStream(t *testing.T) {
 	t.Parallel()
 	s := natstest.Start(t)
 	nc := s.Connect(t)
-	address, err := freeAddress()
+	address, err := ports.Address()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,8 +4,6 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"regexp"
@@ -133,17 +131,4 @@ func startQuash(t testing.TB, args ...string) *process {
 		}
 	})
 	return p
-}
-
-// freeAddress is a free address of 127.0.0.1 below the range from which the kernel
-// takes ports for outgoing connections, so that nothing grabs it meanwhile.
-func freeAddress() (string, error) {
-	for range 1000 {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000)))
-		if err != nil {
-			continue
-		}
-		return l.Addr().String(), l.Close()
-	}
-	return "", fmt.Errorf("found no free port")
 }

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/quash-auth/quash/internal/ports"
 )
 
 // TestReadmeProgram builds the program of the README, runs it beside `quash up`
@@ -28,7 +30,7 @@ func TestReadmeProgram(t *testing.T) {
 	}
 	var addrs [4]string // NATS, issuer, demo API, the program
 	for i := range addrs {
-		if addrs[i], err = freeAddress(); err != nil {
+		if addrs[i], err = ports.Address(); err != nil {
 			t.Fatal(err)
 		}
 	}

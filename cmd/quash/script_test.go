@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/quash-auth/quash/internal/ports"
 )
 
 // patience is when a broken run is given up. A healthy one never waits for it.
@@ -68,7 +70,7 @@ func processes(ts *testscript.TestScript) map[string]*process {
 // cmdAddresses: addresses NAME… sets each variable to an address that is free.
 func cmdAddresses(ts *testscript.TestScript, _ bool, args []string) {
 	for _, name := range args {
-		a, err := freeAddress()
+		a, err := ports.Address()
 		ts.Check(err)
 		ts.Setenv(name, a)
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/quash-auth/quash/internal/ports"
 )
 
 // front is one https origin in front of a world, as in production: /auth is the issuer, /api the first API node.
@@ -24,7 +26,7 @@ type front struct {
 func newFront(t *testing.T, options ...worldOption) *front {
 	t.Helper()
 	f := &front{}
-	issuer, err := freeAddress()
+	issuer, err := ports.Address()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/quash-auth/quash/events"
+	"github.com/quash-auth/quash/internal/ports"
 )
 
 func TestInstant(t *testing.T) {
@@ -319,7 +320,7 @@ func TestEmbedded_badStore(t *testing.T) {
 	if err := os.WriteFile(file, []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	address, err := freeAddress()
+	address, err := ports.Address()
 	if err != nil {
 		t.Fatal(err)
 	}

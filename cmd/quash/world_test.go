@@ -15,6 +15,7 @@ import (
 
 	"github.com/quash-auth/quash/events"
 	"github.com/quash-auth/quash/internal/natstest"
+	"github.com/quash-auth/quash/internal/ports"
 )
 
 // A world is quash as a team runs it, made of processes of the real binary on free
@@ -225,7 +226,7 @@ func (w *world) apart(c worldConfig) {
 
 func (w *world) address() string {
 	w.t.Helper()
-	a, err := freeAddress()
+	a, err := ports.Address()
 	if err != nil {
 		w.t.Fatal(err)
 	}

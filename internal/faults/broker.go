@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/quash-auth/quash/events"
+	"github.com/quash-auth/quash/internal/ports"
 )
 
 // server is one nats-server of the cluster.
@@ -32,11 +33,11 @@ func (w *world) startServers(n int) error {
 	}
 	var clients, routes []string
 	for range n {
-		c, err := freeAddress()
+		c, err := ports.Address()
 		if err != nil {
 			return err
 		}
-		r, err := freeAddress()
+		r, err := ports.Address()
 		if err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -68,7 +69,7 @@ func (f *buggyFeed) Run(ctx context.Context, apply events.Apply) error {
 			}
 			if f.bug == bugInvent && f.count%7 == 0 {
 				invented := e
-				invented.Revocation.Key = "invented-" + e.Revocation.Key
+				invented.Revocation.Scope, invented.Revocation.Key = events.Subject, "invented-"+strconv.Itoa(f.count)
 				kept = append(kept, invented)
 			}
 			kept = append(kept, e)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/quash-auth/quash/internal/ports"
 )
 
 // crowd is such a process, seen from the driver.
@@ -23,7 +25,7 @@ func (w *world) addCrowd(ctx context.Context, c crowdConfig) (*crowd, error) {
 		return nil, err
 	}
 	c.NATS, c.Key = url, w.minter.public
-	if c.Control, err = freeAddress(); err != nil {
+	if c.Control, err = ports.Address(); err != nil {
 		return nil, err
 	}
 	text, err := json.Marshal(c)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/quash-auth/quash/events"
 	"github.com/quash-auth/quash/internal/buskeys"
+	"github.com/quash-auth/quash/internal/ports"
 )
 
 // guard is a bus with mutual TLS and an nkey for each process. Nil: everybody gets in.
@@ -103,7 +104,7 @@ func (g *guard) write() error {
 // start runs the one server of a guarded world.
 func (g *guard) start(w *world) error {
 	var err error
-	if g.address, err = freeAddress(); err != nil {
+	if g.address, err = ports.Address(); err != nil {
 		return err
 	}
 	g.store = filepath.Join(w.dir, "nats-0")

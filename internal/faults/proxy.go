@@ -4,6 +4,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/quash-auth/quash/internal/ports"
 )
 
 // link is one direction of dialling: what a process takes for the address of a
@@ -39,7 +41,11 @@ func (p *flow) close() {
 }
 
 func newLink(target string) (*link, error) {
-	l, err := listen()
+	address, err := ports.Address()
+	if err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/quash-auth/quash/events"
+	"github.com/quash-auth/quash/internal/ports"
 )
 
 // replica is one "quash issuer".
@@ -37,7 +38,7 @@ func (w *world) addIssuers(ctx context.Context, n int) error {
 		if err != nil {
 			return err
 		}
-		address, err := freeAddress()
+		address, err := ports.Address()
 		if err != nil {
 			return err
 		}

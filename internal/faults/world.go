@@ -14,6 +14,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/quash-auth/quash/internal/ports"
 )
 
 // world is everything that runs.
@@ -89,10 +91,10 @@ func (w *world) addNode(c nodeConfig) error {
 	}
 	c.Bus = w.guard.config(c.Bus, c.Name)
 	c.NATS, c.Key, c.Issuer, c.JWKS = url, w.minter.public, w.issuerURL, w.jwks
-	if c.Listen, err = freeAddress(); err != nil {
+	if c.Listen, err = ports.Address(); err != nil {
 		return err
 	}
-	if c.Control, err = freeAddress(); err != nil {
+	if c.Control, err = ports.Address(); err != nil {
 		return err
 	}
 	if c.Snapshot != "" {

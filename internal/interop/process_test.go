@@ -4,8 +4,6 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -14,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/quash-auth/quash/internal/ports"
 )
 
 // process is quash running as a child until the test ends.
@@ -114,18 +114,11 @@ func (p *process) ready(t testing.TB, url string) {
 	})
 }
 
-// freeAddress is below the range from which the kernel takes ports for outgoing
-// connections, so that nothing grabs it meanwhile.
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	for range 1000 {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000)))
-		if err != nil {
-			continue
-		}
-		_ = l.Close()
-		return l.Addr().String()
+	a, err := ports.Address()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no free port")
-	return ""
+	return a
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +15,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/quash-auth/quash/internal/ports"
 )
 
 // Process is a nats-server in a process of its own, which can be killed without
@@ -189,17 +190,12 @@ func (p *Process) Connect(t testing.TB, opts ...nats.Option) *nats.Conn {
 	return connect(t, p.URL(), opts...)
 }
 
-// FreePorts returns n different ports on 127.0.0.1 that nobody listens on.
+// FreePorts returns n different ports on 127.0.0.1 that nobody else takes.
 func FreePorts(t testing.TB, n int) []int {
 	t.Helper()
-	ports := make([]int, n)
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatalf("find a free port: %v", err)
-		}
-		defer func() { _ = l.Close() }() // only now, so that the next one differs
-		ports[i] = l.Addr().(*net.TCPAddr).Port
+	got, err := ports.Take(n)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return ports
+	return got
 }

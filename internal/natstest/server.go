@@ -46,9 +46,12 @@ func WithConfig(f func(*server.Options)) Option {
 // disk (SyncAlways), as in the shipped configuration.
 func Start(t testing.TB, opts ...Option) *Server {
 	t.Helper()
-	set := settings{port: server.RANDOM_PORT}
+	var set settings
 	for _, o := range opts {
 		o(&set)
+	}
+	if set.port == 0 {
+		set.port = FreePorts(t, 1)[0] // and not the server's choice, which somebody may take during a restart
 	}
 	if set.dir == "" {
 		set.dir = t.TempDir()

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/quash-auth/quash/events"
+	"github.com/quash-auth/quash/internal/ports"
 )
 
 // Topologies.
@@ -67,7 +68,7 @@ func startBus(ctx context.Context, c busConfig) (_ *bus, err error) {
 	default:
 		return b, fmt.Errorf("no topology is called %q", c.Topology)
 	}
-	ports, err := freePorts(2*n + 1 + leaves)
+	ports, err := ports.Take(2*n + 1 + leaves)
 	if err != nil {
 		return b, err
 	}
