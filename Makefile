@@ -44,6 +44,13 @@ fuzz: ## run every fuzz target for FUZZTIME=10s
 faults: ## break everything, alone and in pairs, and write docs/faults-run.md
 	$(GO) run ./internal/faults -out docs/faults-run.md
 
+.PHONY: attackers
+attackers: SHELL := bash -o pipefail
+attackers: ## try other people's vectors, hostile senders and each role of the bus, and print the counts: docs/attackers.md
+	cd internal/vectors && $(GO) test -count=1 -v -run TestM9_ . | grep -E 'accepted|refused|^(---|FAIL|ok|panic)'
+	$(GO) test -count=1 -v -run 'TestDeploy_' ./cmd/quash | grep -E 'tried|refused|^ *(---|FAIL|ok|panic)'
+	$(GO) test -count=1 -run 'Hostile|Flood|Slow|ManyKeys|Full' ./verifier ./cache ./events ./issuer
+
 .PHONY: scale
 scale: ## measure many followers, statements and revocations: docs/scale.md
 	$(GO) run ./internal/scale all
