@@ -58,14 +58,15 @@ func (i *Issuer) checkLedger() error {
 }
 
 // openLedger puts into force what the file holds. A file that cannot be used is kept under another name; what it held can then not be
-// given back, which is logged and nothing else.
+// given back, which is logged and nothing else. One that another process writes, or that changes meanwhile, is an error.
 func (i *Issuer) openLedger() error {
 	l := &i.ledger
 	if l.path = i.cfg.Ledger; l.path == "" {
 		return nil
 	}
-	id := i.ledgerID()
+	id, inForce := i.ledgerID(), false
 	contents, err := snapshot.Read(l.path, id, func(batch []snapshot.Statement) error {
+		inForce = true
 		held := make([]cache.Statement, len(batch))
 		for n, s := range batch {
 			held[n] = restored(s)
@@ -78,11 +79,14 @@ func (i *Issuer) openLedger() error {
 	if err == nil {
 		return nil
 	}
+	if inForce { // a new file would lack what the denylist holds by now
+		return fmt.Errorf("%w: Ledger: %w", ErrConfig, err)
+	}
 	is := func(other error) bool { return errors.Is(err, other) }
 	if slices.ContainsFunc([]error{snapshot.ErrDamaged, snapshot.ErrForeign, snapshot.ErrVersion, snapshot.ErrExposed}, is) {
-		kept := l.path + ".refused"
+		kept, refuseErr := snapshot.Refuse(l.path)
 		i.log.Error("the ledger cannot be used, beginning a new one; the file is kept under another name", "error", err, "file", kept)
-		err = os.Rename(l.path, kept)
+		err = refuseErr
 	} else if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}

@@ -1,10 +1,12 @@
 package issuer_test
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -142,4 +144,29 @@ func TestLedgerGivesBackWhatEndsSoon(t *testing.T) {
 	until(t, "applied", func() bool { return issuer.Holds(r.Issuer, s) })
 	wipe(t, r, true)
 	back(t, r, map[string]events.Revocation{s.ID: s})
+}
+
+// TestLedgerOfTwoReplicas: one file is one replica's; two that write to it would destroy it, and it is what a lost stream comes back from.
+func TestLedgerOfTwoReplicas(t *testing.T) {
+	t.Parallel()
+	s := server(t)
+	r := start(t, s.URL(), func(c *issuer.Config) { c.Ledger = filepath.Join(t.TempDir(), "ledger") })
+	want := businessSystem(t, r, "a", 3)
+	for _, st := range want {
+		until(t, "it is applied", func() bool { return issuer.Holds(r.Issuer, st) })
+	}
+	cfg := r.cfg
+	cfg.Node = "two"
+	for _, iss := range []string{cfg.Issuer, "https://other.example"} {
+		cfg.Issuer = iss
+		if i, err := issuer.New(t.Context(), cfg); !errors.Is(err, issuer.ErrConfig) || !strings.Contains(err.Error(), "another process") {
+			t.Errorf("%s: a second one with the same file: %v, %v", iss, i, err)
+		}
+	}
+	wipe(t, r, true)
+	back(t, r, want)
+	// Who ends lets go of it.
+	r.stop()
+	again := startWith(t, r.nats, r.cfg)
+	until(t, "it has compared", func() bool { return issuer.Compared(again.Issuer) })
 }

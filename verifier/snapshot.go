@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -27,6 +28,8 @@ type keeper struct {
 	id     snapshot.Identity
 	file   *snapshot.Writer
 	opened chan struct{} // closed when file is set, or cannot be
+	read   bool          // something of an earlier file is in force
+	anew   bool          // and perhaps not in this one
 	batch  []snapshot.Statement
 	marked time.Time // as-of of the last mark
 }
@@ -87,23 +90,34 @@ func (v *Verifier) warmStart() {
 		k.file, err = snapshot.Append(k.path, k.id, contents)
 	}
 	if err != nil {
-		if !errors.Is(err, fs.ErrNotExist) {
-			v.warm.from.Store(nil)
-			kept := k.path + ".refused"
-			v.log.Error("verifier: the snapshot cannot be used, starting without it; the file is kept under another name", "err", err, "file", kept)
-			if err := os.Rename(k.path, kept); err != nil {
-				v.log.Error("verifier: keep the refused snapshot", "err", err)
-			}
-		}
-		k.file, err = snapshot.Create(k.path, k.id)
+		v.warm.from.Store(nil)
+		err = k.begin(v.log, err)
 	}
 	if err != nil {
 		v.log.Error("verifier: no snapshot will be written", "err", err)
 	}
 }
 
+// begin makes a new file in place of one that cannot be used because of why. Parts of that may be in force already.
+func (k *keeper) begin(log *slog.Logger, why error) (err error) {
+	if !errors.Is(why, fs.ErrNotExist) {
+		kept, err := snapshot.Refuse(k.path)
+		if errors.Is(err, snapshot.ErrInUse) {
+			return err
+		}
+		log.Error("verifier: the snapshot cannot be used, starting without it; the file is kept under another name", "err", why, "file", kept)
+		if err != nil {
+			log.Error("verifier: keep the refused snapshot", "err", err)
+		}
+	}
+	k.anew = k.read
+	k.file, err = snapshot.Create(k.path, k.id)
+	return err
+}
+
 // restore puts statements of the file into force.
 func (v *Verifier) restore(batch []snapshot.Statement) error {
+	v.keeper.read = true
 	held := make([]cache.Statement, len(batch))
 	for n, s := range batch {
 		held[n] = cache.Statement{Scope: cache.Scope(s.Scope), Issuer: s.Issuer, Key: s.Key, Before: s.Before, Gen: s.Gen, Until: s.Until, Sequence: s.Sequence}
@@ -135,7 +149,7 @@ func (k *keeper) keep(deny *cache.Denylist, batch []cache.Statement) {
 	}
 	k.batch = k.batch[:0]
 	for n := range batch {
-		if s := &batch[n]; !deny.Holds(*s) {
+		if s := &batch[n]; k.anew || !deny.Holds(*s) {
 			k.batch = append(k.batch, snapshot.Statement{Scope: uint8(s.Scope), Issuer: s.Issuer, Key: s.Key, Before: s.Before, Gen: s.Gen,
 				Until: s.Until, Sequence: s.Sequence})
 		}

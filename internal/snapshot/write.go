@@ -26,8 +26,11 @@ type Writer struct {
 	compacting sync.Mutex // one at a time; taken before mu
 }
 
-// Create starts a new file in place of whatever is there.
+// Create starts a new file in place of whatever is there. ErrInUse: another process writes to that.
 func Create(path string, id Identity) (*Writer, error) {
+	if err := free(path); err != nil {
+		return nil, err
+	}
 	f, err := create(path, id)
 	if err != nil {
 		return nil, err
@@ -38,11 +41,14 @@ func Create(path string, id Identity) (*Writer, error) {
 	return &Writer{path: path, id: id, f: f, crc: headerCRC(id), size: headerBytes, compact: headerBytes}, nil
 }
 
-// Append goes on with the file that Read has read; what a crash left of a last frame is cut off.
+// Append goes on with the file that Read has read; what a crash left of a last frame is cut off. ErrInUse: another process writes to it.
 func Append(path string, id Identity, c Contents) (*Writer, error) {
 	f, err := open(path, os.O_RDWR)
 	if err != nil {
 		return nil, err
+	}
+	if err := claim(f, path); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
 	if err := f.Truncate(c.end); err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -59,7 +65,11 @@ func create(path string, id Identity) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := f.Write(header(id)); err != nil {
+	err = claim(f, f.Name()) // before anybody knows of it: the lock comes along to its real name
+	if err == nil {
+		_, err = f.Write(header(id))
+	}
+	if err != nil {
 		return nil, errors.Join(err, f.Close(), os.Remove(f.Name()))
 	}
 	return f, nil
