@@ -122,6 +122,7 @@ func (f *follower) caughtUp(r catchUpResult) {
 		return
 	}
 	f.backoff, f.again = retryFirst, false
+	f.turn.end()
 	f.watchdog.alive(f.now())
 	joined := f.track.caughtUp(r.reached.seq, r.reached.at)
 	f.update(func(st *Status) {

@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -24,6 +23,7 @@ const (
 var (
 	errUnproven = errors.New("the message to go on from is not there any more")
 	errOther    = errors.New("another message has the sequence to go on from")
+	errTaken    = errors.New("somebody else has used this reader's name meanwhile, or it could not be asked: give each node a name of its own")
 	errNoEnd    = errors.New("everything stored was read, and no beacon came to prove it")
 )
 
@@ -44,23 +44,39 @@ type catchUp struct {
 	event  anchor        // one that the stream keeps longer
 	origin bool          // there is nothing to go on from
 	era    uint64        // rewinds before it
+	slot   *slot         // nil: as long as not much is read
 }
 
+// run reads once more, from the question for the stream on, when it was this node's turn: meanwhile it may be another.
 func (c *catchUp) run(ctx context.Context) (r catchUpResult) {
+	defer func() { c.slot.free(ctx) }()
+	for {
+		stream := c.once(ctx, &r)
+		if !errors.Is(r.err, errLong) {
+			return r
+		}
+		r = catchUpResult{}
+		if r.err = c.takeSlot(ctx, stream); r.err != nil {
+			return r
+		}
+	}
+}
+
+func (c *catchUp) once(ctx context.Context, r *catchUpResult) jetstream.Stream {
 	ictx, cancel := context.WithTimeout(ctx, c.wait)
 	defer cancel()
 	stream, err := c.js.Stream(ictx, StreamName)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		r.err = fmt.Errorf("%w: the stream %s does not exist: run `quash stream ensure`", ErrLayout, StreamName)
-		return r
+		return nil
 	}
 	if err != nil {
 		r.err = fmt.Errorf("ask for stream %s: %w", StreamName, err)
-		return r
+		return nil
 	}
 	info := stream.CachedInfo()
 	if r.layout, r.err = LayoutOf(info.Config); r.err != nil {
-		return r
+		return nil
 	}
 	r.created = info.Created
 	head := info.State.LastSeq
@@ -74,9 +90,9 @@ func (c *catchUp) run(ctx context.Context) (r catchUpResult) {
 	case !c.origin && head == c.last.seq && info.State.LastTime.Equal(c.last.at):
 		r.reached = c.last
 	default:
-		c.readFrom(ctx, stream, head, &r)
+		c.readFrom(ctx, stream, head, r)
 	}
-	return r
+	return stream
 }
 
 // readFrom reads on from a message that proves the stream to be the one
@@ -105,6 +121,9 @@ func (c *catchUp) readFrom(ctx context.Context, stream jetstream.Stream, head ui
 // has seen head or something after it. A replica may lag behind the head, so an
 // end is only believed when a message proves it.
 func (c *catchUp) read(ctx context.Context, stream jetstream.Stream, head uint64, from anchor, r *catchUpResult) error {
+	if c.slot == nil && behind(stream.CachedInfo().State, from) > c.long {
+		return errLong
+	}
 	cfg := jetstream.ConsumerConfig{
 		DeliverPolicy: jetstream.DeliverAllPolicy,
 		AckPolicy:     jetstream.AckNonePolicy,
@@ -137,7 +156,22 @@ func (c *catchUp) read(ctx context.Context, stream jetstream.Stream, head uint64
 		return fmt.Errorf("read stream %s: %w", StreamName, err)
 	}
 	defer msgs.Stop()
-	return c.drain(ctx, msgs, name, head, from, r)
+	err = c.drain(ctx, msgs, name, head, from, r)
+	if c.reader != "" && r.reached.seq > 0 && !c.owns(ctx, stream, cons) {
+		r.reached, r.anchor = anchor{}, anchor{}
+		return errors.Join(errTaken, err)
+	}
+	return err
+}
+
+// owns asks whether the consumer is still the one that was made for this reading. One that was
+// made anew under its name begins elsewhere, and counts its deliveries as ours did.
+func (c *catchUp) owns(ctx context.Context, stream jetstream.Stream, cons jetstream.Consumer) bool {
+	ctx, cancel := context.WithTimeout(ctx, c.wait)
+	defer cancel()
+	ours := cons.CachedInfo()
+	now, err := stream.Consumer(ctx, ours.Name)
+	return err == nil && now.CachedInfo().Config.Description == ours.Config.Description
 }
 
 // create makes the consumer to read with. Nobody can guess a random name; one that is
@@ -153,137 +187,4 @@ func (c *catchUp) create(ctx context.Context, stream jetstream.Stream, cfg jetst
 		return nil, fmt.Errorf("remove the one of before: %w", err)
 	}
 	return stream.CreateConsumer(ctx, cfg)
-}
-
-// drain decodes on one goroutine and applies on another: either alone is
-// slower than what the server delivers.
-func (c *catchUp) drain(ctx context.Context, msgs jetstream.MessagesContext, consumer string, head uint64, from anchor, r *catchUpResult) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	d := decoder{catchUp: c, consumer: consumer, head: head, from: from, batches: make(chan []Event, 4), spare: make(chan []Event, 6)}
-	applied := make(chan struct{})
-	go func() {
-		defer close(applied)
-		for b := range d.batches {
-			if ctx.Err() == nil {
-				if err := c.apply(ctx, b); err != nil {
-					cancel(fmt.Errorf("apply: %w", err))
-				}
-			}
-			clear(b)
-			select {
-			case d.spare <- b[:0]:
-			default:
-			}
-		}
-	}()
-	err := d.run(ctx, msgs)
-	close(d.batches)
-	<-applied
-	if cause := context.Cause(ctx); cause != nil {
-		return cause // some of what was handed over may not have been applied
-	}
-	r.reached, r.anchor = d.reached, d.anchor
-	return err
-}
-
-// decoder turns deliveries into batches of events.
-type decoder struct {
-	*catchUp
-	consumer string // whose deliveries these must be
-	head     uint64
-	from     anchor
-	batches  chan []Event
-	spare    chan []Event
-
-	reached anchor // everything up to it was handed over
-	anchor  anchor
-}
-
-func (d *decoder) run(ctx context.Context, msgs jetstream.MessagesContext) error {
-	const size = 256
-	batch := make([]Event, 0, size)
-	nudged := false
-	pending := uint64(1)
-	for delivery := uint64(1); ; delivery++ {
-		m, err := d.next(ctx, msgs, pending == 0)
-		if err != nil {
-			return err
-		}
-		p, err := position(m.Reply())
-		if err != nil {
-			return err
-		}
-		if p.consumer != d.consumer {
-			return fmt.Errorf("read stream %s: a delivery of consumer %s came to the reader of %s", StreamName, p.consumer, d.consumer)
-		}
-		if p.delivery != delivery {
-			// The link broke and what was under way is lost: nothing is
-			// acknowledged, so nothing is sent again.
-			return fmt.Errorf("read stream %s: delivery %d came instead of %d", StreamName, p.delivery, delivery)
-		}
-		pending = p.pending
-		d.progress.Add(1)
-		if delivery == 1 && d.from.seq > 0 {
-			switch {
-			case p.seq != d.from.seq:
-				return errUnproven
-			case !p.at.Equal(d.from.at):
-				return errOther
-			}
-		}
-		if m.Subject() != SubjectBeacon {
-			if r, err := Decode(m.Data()); err != nil {
-				d.undecodable(p.seq, p.at, m.Headers().Get(nats.MsgIdHdr) != "", m.Headers().Get(headerTTL), err)
-			} else {
-				batch = append(batch, Event{Revocation: r, Sequence: p.seq, Time: p.at, Rewinds: d.era})
-				d.anchor.offer(p.seq, p.at, r.Until)
-			}
-		}
-		done := p.seq >= d.head
-		if len(batch) == size || len(batch) > 0 && (done || pending == 0) {
-			select {
-			case d.batches <- batch:
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-			select {
-			case batch = <-d.spare:
-			default:
-				batch = make([]Event, 0, size)
-			}
-		}
-		if len(batch) == 0 {
-			d.reached = anchor{seq: p.seq, at: p.at}
-		}
-		if done {
-			return nil
-		}
-		if pending == 0 && !nudged {
-			// The message at the head has expired, or this replica lags.
-			nudged = true
-			d.nudge(d.head)
-		}
-	}
-}
-
-// next waits for a delivery; if everything known was delivered, not for long.
-func (d *decoder) next(ctx context.Context, msgs jetstream.MessagesContext, end bool) (jetstream.Msg, error) {
-	if !end {
-		m, err := msgs.Next(jetstream.NextContext(ctx))
-		if err != nil {
-			return nil, fmt.Errorf("read stream %s: %w", StreamName, err)
-		}
-		return m, nil
-	}
-	ectx, cancel := context.WithTimeout(ctx, endPatience*d.interval)
-	defer cancel()
-	m, err := msgs.Next(jetstream.NextContext(ectx))
-	if err != nil && ectx.Err() != nil && ctx.Err() == nil {
-		return nil, fmt.Errorf("read stream %s: %w", StreamName, errNoEnd)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read stream %s: %w", StreamName, err)
-	}
-	return m, nil
 }

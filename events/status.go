@@ -62,6 +62,7 @@ type Status struct {
 	Beacons     uint64 // beacons received live
 	BeaconsSent uint64 // beacons this node published because nobody else did
 	CatchUps    uint64 // times the stored part was read
+	SlotWaits   uint64 // of them, those that had to wait for a reading slot
 	Gaps        uint64 // live sequences that jumped
 	Rewinds     uint64 // sequences that went back: stream recreated, wiped or restored
 	Reconnects  uint64 // connections re-established, whoever asked for it

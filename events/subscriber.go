@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"regexp"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +37,11 @@ type SubscriberConfig struct {
 	// name of its own for each node, the server's permissions can keep nodes from each
 	// other's readers. Two subscribers with one name disturb each other's start.
 	Reader string
+	// SlotWait is how long a reading of more than 3,000 stored statements waits for one of
+	// the eight slots that all nodes share, see ReadingSlots, at least; at most twice as
+	// long. Then it begins without one. Zero means 1 min. Negative: such a reading never
+	// waits, and is not counted among the eight.
+	SlotWait time.Duration
 	// Logger receives what an operator should know. Nil discards.
 	Logger *slog.Logger
 	// Now is the clock. Nil means time.Now.
@@ -54,6 +61,8 @@ type Subscriber struct {
 	silent   bool
 	batch    int
 	reader   string // empty: a random one each time
+	slotWait time.Duration
+	long     uint64 // statements that are read without a slot
 	log      *slog.Logger
 	now      func() time.Time
 
@@ -62,6 +71,7 @@ type Subscriber struct {
 	applying atomic.Int64                   // when the Apply under way began, Unix nanoseconds; 0: none
 	waiting  atomic.Pointer[chan *nats.Msg] // live messages not yet taken; nil: none is running
 	mistakes mistakes
+	turn     turn
 
 	mu        sync.Mutex // guards what follows; never held while applying
 	status    Status
@@ -92,12 +102,15 @@ func NewSubscriber(c SubscriberConfig) (*Subscriber, error) {
 	if c.Reader != "" && !readerName.MatchString(c.Reader) {
 		return nil, fmt.Errorf("events: SubscriberConfig.Reader is %q: use 1 to 64 letters, digits, - and _", c.Reader)
 	}
+	if strings.HasPrefix(c.Reader, slotPrefix) {
+		return nil, fmt.Errorf("events: SubscriberConfig.Reader is %q: names that begin with %s are of reading slots", c.Reader, slotPrefix)
+	}
 	js, err := jetstream.New(c.Conn)
 	if err != nil {
 		return nil, fmt.Errorf("events: open JetStream: %w", err)
 	}
 	s := &Subscriber{
-		nc: c.Conn, js: js, interval: c.BeaconInterval, silent: c.Silent, batch: c.CatchUpBatch, reader: c.Reader,
+		nc: c.Conn, js: js, interval: c.BeaconInterval, silent: c.Silent, batch: c.CatchUpBatch, reader: c.Reader, slotWait: c.SlotWait, long: longReading,
 		log: c.Logger, now: c.Now, waiters: make(map[*waiter]struct{}), logged: make(map[string]time.Time),
 	}
 	if s.interval == 0 {
@@ -105,6 +118,12 @@ func NewSubscriber(c SubscriberConfig) (*Subscriber, error) {
 	}
 	if s.batch == 0 {
 		s.batch = 300
+	}
+	switch {
+	case s.slotWait == 0:
+		s.slotWait = slotWait
+	case s.slotWait < 0:
+		s.long = math.MaxUint64
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -224,6 +243,7 @@ func (s *Subscriber) failed(what string, err error) {
 func (s *Subscriber) reset() {
 	s.proof.Store(nil)
 	s.mistakes.forget()
+	s.turn.end()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.confirmed, s.status.Sequence, s.status.Head, s.status.Created = 0, 0, 0, time.Time{}

@@ -141,7 +141,7 @@ func New(ctx context.Context, c Config) (*Issuer, error) {
 		return nil, err
 	}
 	if i.feed, err = events.NewSubscriber(events.SubscriberConfig{Conn: c.Conn, Reader: c.Reader, BeaconInterval: c.BeaconInterval,
-		Logger: c.Logger, Now: c.Now}); err != nil {
+		SlotWait: -1, Logger: c.Logger, Now: c.Now}); err != nil { // there are few, and nobody logs in without one
 		return nil, err
 	}
 	if i.deny, err = cache.New(cache.Config{Now: c.Now, AsOf: func() time.Time { return i.feed.Freshness(c.Now()).AsOf }}); err != nil {

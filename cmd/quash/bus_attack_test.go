@@ -55,20 +55,25 @@ func readerOf(name string) []string {
 		"$JS.API.CONSUMER.INFO.QUASH." + name, "$JS.API.CONSUMER.DELETE.QUASH." + name, "$JS.API.CONSUMER.DURABLE.CREATE.QUASH." + name, "$JS.API.CONSUMER.PAUSE.QUASH." + name}
 }
 
+// slotOf are what may be done to a reading slot, and what may not.
+func slotOf(name string) []string {
+	return append(readerOf(name), "$JS.API.CONSUMER.LEADER.STEPDOWN.QUASH."+name, "$JS.API.CONSUMER.UNPIN.QUASH."+name, "$JS.API.CONSUMER.RESET.QUASH."+name)
+}
+
 // TestDeploy_rolesRefused logs in as each role of the production configuration and tries everything
 // that it must not do. The server names what it refused; the counts are in docs/attackers.md.
 func TestDeploy_rolesRefused(t *testing.T) {
 	s := secured(t)
 	s.ensure()
 	all := slices.Concat(tryRevoke, tryDeeper, tryLive, tryStream, tryOnce, tryBuckets, tryOthers, tryRead, tryKV, trySystem, tryInbox,
-		readerOf("api-1"), readerOf("api-2"), readerOf("issuer-1"), []string{"quash.v1.beacon", "quash.v1.fleet", "quash.v1.whole", "quash.v1.once.a.b", "quash.v1.once.a", "quash.v1.once"})
+		readerOf("api-1"), readerOf("api-2"), readerOf("issuer-1"), slotOf("quash-slot-0"), slotOf("quash-slot-7"), slotOf("quash-slot-8"), []string{"quash.v1.beacon", "quash.v1.fleet", "quash.v1.whole", "quash.v1.once.a.b", "quash.v1.once.a", "quash.v1.once"})
 	total := 0
 	for _, role := range []struct {
 		role, name string
 		may        *regexp.Regexp // of what is in the lists; written by hand, not taken from the configuration
 	}{
 		{"verifier", "api-1", regexp.MustCompile(`^(quash\.v1\.(beacon|whole|once\.a)|\$JS\.API\.STREAM\.INFO\.QUASH(_ONCE)?|\$JS\.API\.STREAM\.MSG\.GET\.QUASH_ONCE|` +
-			`\$JS\.API\.CONSUMER\.(CREATE|MSG\.NEXT|INFO|DELETE)\.QUASH\.api-1|sub _INBOX_api-1\.>)$`)},
+			`\$JS\.API\.CONSUMER\.((CREATE|MSG\.NEXT|INFO|DELETE)\.QUASH\.api-1|(CREATE|MSG\.NEXT|DELETE)\.QUASH\.quash-slot-[0-7])|sub _INBOX_api-1\.>)$`)},
 		{"issuer", "issuer-1", regexp.MustCompile(`^(quash\.v1\.(beacon|session-revoked\.[a-z]+)|\$JS\.API\.(STREAM\.INFO|DIRECT\.GET)\.QUASH|` +
 			`\$JS\.API\.CONSUMER\.(CREATE|MSG\.NEXT|INFO|DELETE)\.QUASH\.issuer-1|sub (_INBOX_issuer-1\.>|quash\.v1\.whole))$`)},
 		{"publisher", "publisher", regexp.MustCompile(`^(quash\.v1\.(fleet|session-revoked\.[a-z]+)|\$JS\.API\.(STREAM\.INFO|DIRECT\.GET)\.QUASH|sub _INBOX_publisher\.>)$`)},

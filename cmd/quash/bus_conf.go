@@ -71,7 +71,7 @@ func services() []string {
 			continue
 		}
 		for _, s := range r.publish {
-			all = append(all, strings.Replace(s, "READER", "*", 1))
+			all = append(all, strings.NewReplacer("READER", "*", "SLOT", "*").Replace(s))
 		}
 	}
 	slices.Sort(all)

@@ -2,12 +2,15 @@ package main
 
 import (
 	"cmp"
+	"slices"
 	"strings"
+
+	"github.com/quash-auth/quash/events"
 )
 
 // busRole is what one kind of NATS user may do, and nothing else. INBOX and READER stand
 // for the names that each user has for itself, so that no node listens to the answers or
-// touches the reader of another.
+// touches the reader of another. SLOT stands for each of the reading slots, which nodes share.
 type busRole struct {
 	name, account      string // account: where its user is; empty: in one of its own
 	publish, subscribe []string
@@ -31,6 +34,16 @@ var follow = []string{
 	"$JS.API.CONSUMER.DELETE.QUASH.READER",
 }
 
+// slots is what taking a turn to read much takes; nothing is read through a slot.
+var slots = []string{
+	"$JS.API.CONSUMER.CREATE.QUASH.SLOT",
+	"$JS.API.CONSUMER.MSG.NEXT.QUASH.SLOT",
+	"$JS.API.CONSUMER.DELETE.QUASH.SLOT",
+}
+
+// verify is what an API node publishes.
+var verify = slices.Concat([]string{"quash.v1.whole", "quash.v1.once.*", "$JS.API.STREAM.INFO.QUASH_ONCE", "$JS.API.STREAM.MSG.GET.QUASH_ONCE"}, follow, slots)
+
 // busRoles are the roles of deploy/nats/nats.conf; there all nodes of a role are one user.
 var busRoles = []busRole{
 	{name: "operator", account: streamAccount, why: "creates and changes the streams, looks at everything",
@@ -40,10 +53,10 @@ var busRoles = []busRole{
 		publish:   []string{"quash.v1.session-revoked.*", "quash.v1.fleet", "$JS.API.STREAM.INFO.QUASH", "$JS.API.DIRECT.GET.QUASH"},
 		subscribe: []string{"INBOX.>"}},
 	{name: "verifier", answers: []string{fleetSubject}, why: "an API node: follows, proves freshness, uses up one-time tokens; can not revoke",
-		publish:   append([]string{"quash.v1.whole", "quash.v1.once.*", "$JS.API.STREAM.INFO.QUASH_ONCE", "$JS.API.STREAM.MSG.GET.QUASH_ONCE"}, follow...),
+		publish:   verify,
 		subscribe: []string{"INBOX.>", "quash.live.>", "quash.v1.fleet"}},
 	{name: "verifiers", answers: []string{fleetSubject}, shared: true, why: "like verifier, for any number of nodes that then are not kept from each other",
-		publish:   append([]string{"quash.v1.whole", "quash.v1.once.*", "$JS.API.STREAM.INFO.QUASH_ONCE", "$JS.API.STREAM.MSG.GET.QUASH_ONCE"}, follow...),
+		publish:   verify,
 		subscribe: []string{"INBOX.>", "quash.live.>", "quash.v1.fleet"}},
 	{name: "issuer", answers: []string{fleetSubject, wholeSubject}, why: "follows like a verifier, and publishes",
 		publish:   append([]string{"quash.v1.session-revoked.*", "$JS.API.DIRECT.GET.QUASH"}, follow...),
@@ -97,17 +110,25 @@ func (u busUser) reader() string {
 	return u.name
 }
 
-// filled puts the user's own names in place of INBOX and READER.
+// filled puts the user's own names in place of INBOX and READER, and all slots in place of SLOT.
 func (u busUser) filled(subjects []string) []string {
-	all := make([]string, len(subjects))
-	for i, s := range subjects {
+	var all []string
+	for _, s := range subjects {
 		if s == "INBOX.>" {
 			s = u.inbox() + ".>"
 		}
 		if rest, ok := strings.CutSuffix(s, ".READER"); ok {
 			s = rest + "." + u.reader()
 		}
-		all[i] = s
+		rest, ok := strings.CutSuffix(s, ".SLOT")
+		switch {
+		case !ok:
+			all = append(all, s)
+		case !u.role.shared: // else any reader is allowed
+			for _, slot := range events.ReadingSlots() {
+				all = append(all, rest+"."+slot)
+			}
+		}
 	}
 	return all
 }

@@ -67,7 +67,7 @@ func newVerifierCollector(v *verifier.Verifier) *verifierCollector {
 		keyReads:      desc("quash_key_set_reads_total", "Readings of a key set."),
 		keyFailures:   desc("quash_key_set_read_failures_total", "Of them, failed."),
 		watches:       desc("quash_watches_ended_total", "Long-lived requests ended, by reason.", "reason"),
-		feed:          desc("quash_feed_total", "What happened while following: event, beacon, gap, rewind (stream recreated or restored), catch_up, reconnect, undecodable.", "what"),
+		feed:          desc("quash_feed_total", "What happened while following: event, beacon, gap, rewind (stream recreated or restored), catch_up, slot_wait (a long one that had to wait for its turn), reconnect, undecodable.", "what"),
 		unenforceable: desc("quash_unenforceable_issuers", "Issuers of which tokens were accepted that a revocation of this scope can not reach, because they lack the claim.", "scope"),
 		redeemed:      desc("quash_one_time_redeemed_total", "One-time tokens used up at this node."),
 		snapshot:      desc("quash_snapshot_ok", "0 while the snapshot cannot be written: a restart then waits for NATS."),
@@ -122,7 +122,7 @@ func (c *verifierCollector) Collect(ch chan<- prometheus.Metric) {
 		what string
 		n    uint64
 	}{
-		{"event", f.Events}, {"beacon", f.Beacons}, {"gap", f.Gaps}, {"rewind", f.Rewinds}, {"catch_up", f.CatchUps},
+		{"event", f.Events}, {"beacon", f.Beacons}, {"gap", f.Gaps}, {"rewind", f.Rewinds}, {"catch_up", f.CatchUps}, {"slot_wait", f.SlotWaits},
 		{"reconnect", f.Reconnects}, {"undecodable", f.Undecodable},
 	} {
 		counter(ch, c.feed, h.n, h.what)

@@ -42,7 +42,7 @@ func (c *watchCmd) Run(p *program) error {
 			return err
 		}
 	}
-	sub, err := events.NewSubscriber(events.SubscriberConfig{Conn: conn, Reader: c.NATSReader, Silent: true, Logger: log})
+	sub, err := events.NewSubscriber(events.SubscriberConfig{Conn: conn, Reader: c.NATSReader, Silent: true, SlotWait: -1, Logger: log})
 	if err != nil {
 		return fmt.Errorf("preparing to follow: %w", err)
 	}
