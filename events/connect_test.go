@@ -93,7 +93,7 @@ func TestConnectBeforeTheBrokerIsThere(t *testing.T) {
 	if !strings.HasPrefix(nc.NewInbox(), "_INBOX_early.") {
 		t.Errorf("inbox: got %q", nc.NewInbox())
 	}
-	if err := nc.FlushTimeout(10 * time.Second); err != nil {
+	if err := nc.FlushTimeout(patience); err != nil {
 		t.Errorf("after a restart: %v", err)
 	}
 }
@@ -131,7 +131,7 @@ func TestConnectNoticesAFrozenBroker(t *testing.T) {
 	p.Pause()
 	select {
 	case <-lost:
-	case <-time.After(20 * time.Second): // pings: 2 s apart, 2 may be unanswered
+	case <-time.After(patience): // pings: 2 s apart, 2 may be unanswered
 		t.Fatal("the dead link was not noticed")
 	}
 	p.Resume()

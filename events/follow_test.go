@@ -15,13 +15,17 @@ import (
 	"github.com/quash-auth/quash/events"
 )
 
-const testIssuer = "https://issuer.example"
+const (
+	testIssuer = "https://issuer.example"
 
-// eventually waits until cond is true. It is a deadline for a hung test, not a
-// claim about speed.
+	// patience is a limit for a broken run: nothing that works waits for it, however slow the machine is.
+	patience = time.Minute
+)
+
+// eventually waits until cond is true, which no event announces.
 func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	deadline := time.NewTimer(40 * time.Second)
+	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()

@@ -244,11 +244,15 @@ func TestServerWithoutJetStreamIsErrUnavailable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	if _, err = p.Publish(ctx, session("s")); !errors.Is(err, events.ErrUnavailable) || !strings.Contains(err.Error(), "JetStream") {
-		t.Errorf("got %v, want ErrUnavailable that speaks of JetStream", err)
-	}
+	waitFor(t, "the server's answer, that there is no JetStream", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		_, err := p.Publish(ctx, session("s"))
+		if !errors.Is(err, events.ErrUnavailable) {
+			t.Fatalf("got %v, want ErrUnavailable", err)
+		}
+		return strings.Contains(err.Error(), "JetStream")
+	})
 }
 
 // A publish that meets a broker that is away succeeds as soon as it is back.

@@ -1,6 +1,7 @@
 package events_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -116,17 +117,19 @@ func TestRedeemLostAnswerAndTimeIsUp(t *testing.T) {
 	t.Parallel()
 	s := natstest.Start(t)
 	onceStream(t, s.Connect(t), events.Layout{})
-	var down atomic.Bool
 	line := startProxy(t, strings.TrimPrefix(s.URL(), "nats://"))
-	thief := startAckThief(t, line.addr, func() { down.Store(true); line.cut() })
+	var timeUp atomic.Pointer[context.CancelFunc]
+	thief := startAckThief(t, line.addr, func() { line.cut(); (*timeUp.Load())() })
 	other := redeemer(t, s.URL())
 	for _, sameNode := range []bool{true, false} {
-		r := redeemer(t, "nats://"+thief.addr, func(c *events.RedeemerConfig) { c.Timeout = time.Second })
+		r := redeemer(t, "nats://"+thief.addr)
 		if err := use(t, r, fmt.Sprint("first", sameNode)); err != nil {
 			t.Fatal(err)
 		}
+		ctx, cancel := context.WithCancel(t.Context())
+		timeUp.Store(&cancel)
 		thief.armed.Store(true)
-		if err := use(t, r, fmt.Sprint(sameNode)); !errors.Is(err, events.ErrUnavailable) || errors.Is(err, events.ErrRedeemed) {
+		if err := useUntil(ctx, r, fmt.Sprint(sameNode)); !errors.Is(err, events.ErrUnavailable) || errors.Is(err, events.ErrRedeemed) {
 			t.Fatalf("got %v, want ErrUnavailable", err)
 		}
 		line.mend()
@@ -183,12 +186,14 @@ func TestRedeemServerAway(t *testing.T) {
 	t.Parallel()
 	p := natstest.StartProcess(t, t.TempDir(), 0)
 	onceStream(t, p.Connect(t), events.Layout{})
-	r := redeemer(t, p.URL(), func(c *events.RedeemerConfig) { c.Timeout = 300 * time.Millisecond })
+	r := redeemer(t, p.URL())
 	if err := use(t, r, "first"); err != nil {
 		t.Fatal(err)
 	}
 	p.Kill()
-	if err := use(t, r, "x"); !errors.Is(err, events.ErrUnavailable) {
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if err := useUntil(ctx, r, "x"); !errors.Is(err, events.ErrUnavailable) {
 		t.Fatalf("got %v, want ErrUnavailable", err)
 	}
 	p.Restart(t)

@@ -30,7 +30,7 @@ func onceStream(t *testing.T, nc *nats.Conn, l events.Layout) jetstream.Stream {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	s, err := events.EnsureOnce(ctx, js, l)
 	if err != nil {
@@ -47,7 +47,7 @@ func redeemer(t *testing.T, url string, change ...func(*events.RedeemerConfig)) 
 		t.Fatal(err)
 	}
 	t.Cleanup(nc.Close)
-	c := events.RedeemerConfig{Conn: nc, Timeout: 20 * time.Second, AckWait: 2 * time.Second}
+	c := events.RedeemerConfig{Conn: nc, Timeout: patience, AckWait: 2 * time.Second}
 	for _, f := range change {
 		f(&c)
 	}
@@ -59,10 +59,11 @@ func redeemer(t *testing.T, url string, change ...func(*events.RedeemerConfig)) 
 }
 
 // use redeems a token that has just been issued.
-func use(t *testing.T, r *events.Redeemer, jti string) error {
-	t.Helper()
+func use(t *testing.T, r *events.Redeemer, jti string) error { return useUntil(t.Context(), r, jti) }
+
+func useUntil(ctx context.Context, r *events.Redeemer, jti string) error {
 	now := time.Now()
-	return r.Redeem(t.Context(), onceIssuer, jti, now, now.Add(10*time.Minute))
+	return r.Redeem(ctx, onceIssuer, jti, now, now.Add(10*time.Minute))
 }
 
 func wantRedeemed(t *testing.T, what string, err error) {
@@ -127,7 +128,7 @@ func TestRedeemRefusesWhatItCannotRemember(t *testing.T) {
 	t.Parallel()
 	s := natstest.Start(t)
 	nc := s.Connect(t)
-	r := redeemer(t, s.URL(), func(c *events.RedeemerConfig) { c.Timeout = 500 * time.Millisecond })
+	r := redeemer(t, s.URL())
 	if err := use(t, r, "x"); !errors.Is(err, events.ErrLayout) || !strings.Contains(err.Error(), "quash stream ensure") {
 		t.Errorf("without the stream: got %v, want ErrLayout that says what to do", err)
 	}
@@ -187,7 +188,7 @@ func TestRedeemIsRememberedUntilTheTokenIsDead(t *testing.T) {
 		}
 		// Nobody overwrites it, with or without a wish for the sequence.
 		for _, header := range []nats.Header{nil, {"Nats-TTL": {"1"}}, {"Nats-Rollup": {"sub"}}, {"Nats-Expected-Last-Subject-Sequence": {fmt.Sprint(m.Sequence)}, "Nats-TTL": {"1"}}} {
-			resp, err := nc.RequestMsg(&nats.Msg{Subject: m.Subject, Header: header, Data: []byte("x")}, 10*time.Second)
+			resp, err := nc.RequestMsg(&nats.Msg{Subject: m.Subject, Header: header, Data: []byte("x")}, patience)
 			if err != nil || !strings.Contains(string(resp.Data), `"error"`) {
 				t.Errorf("overwriting with %v: got %v %v, want a refusal", header, resp, err)
 			}
@@ -266,7 +267,7 @@ func TestRedeemRoles(t *testing.T) {
 	s := startWithRoles(t)
 	onceStream(t, as(t, s, "operator"), events.Layout{})
 	role := func(name string) *events.Redeemer {
-		r, err := events.NewRedeemer(events.RedeemerConfig{Conn: as(t, s, name), AckWait: 300 * time.Millisecond, Timeout: 5 * time.Second})
+		r, err := events.NewRedeemer(events.RedeemerConfig{Conn: as(t, s, name), AckWait: 300 * time.Millisecond, Timeout: patience})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -307,7 +308,7 @@ func TestRedeemByHand(t *testing.T) {
 		m.Header.Set("Nats-Expected-Stream", "QUASH_ONCE")
 		m.Header.Set("Nats-Expected-Last-Subject-Sequence", "0")
 		m.Header.Set("Nats-TTL", "720")
-		resp, err := nc.RequestMsg(m, 10*time.Second)
+		resp, err := nc.RequestMsg(m, patience)
 		if err != nil {
 			t.Fatal(err)
 		}

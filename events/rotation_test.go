@@ -27,7 +27,7 @@ func await(t *testing.T, what string, c chan nats.Status) {
 	t.Helper()
 	select {
 	case <-c:
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatalf("waited in vain: %s", what)
 	}
 }
@@ -128,7 +128,7 @@ func TestRotatedCredentials(t *testing.T) {
 	file := p.put("node.creds", text)
 	s := serve(t, op.options)
 	said := &lines{}
-	_, up, down := connected(t, events.ConnectConfig{URL: s.URL(), CredsFile: file, Logger: said.logger()})
+	nc, up, down := connected(t, events.ConnectConfig{URL: s.URL(), CredsFile: file, Logger: said.logger()})
 	op.account.RevokeAt(user, time.Now().Add(time.Second))
 	account, err := s.Server().LookupAccount(op.account.Subject)
 	if err != nil {
@@ -146,10 +146,19 @@ func TestRotatedCredentials(t *testing.T) {
 	await(t, "the connection with the new credentials", up)
 
 	// Credentials that run out end the connection by themselves.
-	text, _ = op.creds(2 * time.Second)
-	p.put("node.creds", text)
+	s.Stop()
+	waitFor(t, "the server's end is seen", func() bool { return !nc.IsConnected() })
 	s.Restart(t)
-	await(t, "the connection with short-lived credentials", up)
+	waitFor(t, "the connection with short-lived credentials", func() bool {
+		text, _ := op.creds(3 * time.Second) // again, should these be over before they were used
+		p.put("node.creds", text)
+		select {
+		case <-up:
+			return true
+		case <-time.After(time.Second):
+			return false
+		}
+	})
 	await(t, "the credentials have expired", down)
 	waitFor(t, "the expiry is logged", func() bool { return said.count("NATS does not let us in") > 1 })
 	text, _ = op.creds(0)

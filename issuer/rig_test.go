@@ -20,9 +20,9 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.uber.org/goleak"
 
 	"github.com/quash-auth/quash/events"
+	goroutines "github.com/quash-auth/quash/internal/leaks"
 	"github.com/quash-auth/quash/internal/natstest"
 	"github.com/quash-auth/quash/issuer"
 )
@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	goleak.VerifyTestMain(m)
+	goroutines.Main(m)
 }
 
 const (

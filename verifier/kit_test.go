@@ -298,12 +298,12 @@ func eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
-	late := time.After(20 * time.Second)
+	late := time.After(time.Minute)
 	for !condition() {
 		select {
 		case <-tick.C:
 		case <-late:
-			t.Fatalf("waited 20s in vain: %s", what)
+			t.Fatalf("waited in vain for a minute: %s", what)
 		}
 	}
 }

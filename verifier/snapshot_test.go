@@ -33,10 +33,7 @@ func TestWarmStartWhileTheBrokerIsAway(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	receipt, err := events.RevokeAndWait(t.Context(), nc, p, events.Revocation{Issuer: issA, Scope: events.Subject, Key: "out", Gen: 7}, 10*time.Second)
-	if err != nil || !receipt.Complete() || len(receipt.Answered) != 1 {
-		t.Fatalf("receipt: %v, %v", receipt, err)
-	}
+	confirmed(t, nc, p, events.Revocation{Issuer: issA, Scope: events.Subject, Key: "out", Gen: 7})
 	asOf := v.Status().AsOf
 	stop() // the mark is written at the end, or within a second before a crash: see the test with the program
 	broker.Kill()
@@ -65,9 +62,7 @@ func TestWarmStartWhileTheBrokerIsAway(t *testing.T) {
 	broker.Restart(t)
 	eventually(t, "the node follows the stream again", func() bool { return warm.Status().Feed.Synced })
 	again := broker.Connect(t)
-	if _, err := events.RevokeAndWait(t.Context(), again, publisher(t, again), events.Revocation{Issuer: issA, Scope: events.Session, Key: "other"}, 10*time.Second); err != nil {
-		t.Fatal(err)
-	}
+	confirmed(t, again, publisher(t, again), events.Revocation{Issuer: issA, Scope: events.Session, Key: "other"})
 	eventually(t, "the live revocation", func() bool { return errors.Is(verifyErr(warm, good), verifier.ErrRevoked) })
 	size := func() int64 {
 		info, err := os.Stat(file)

@@ -20,6 +20,8 @@ type whole struct {
 	most time.Duration // how long the first sync waits
 	come bool          // also for somebody to listen
 
+	objected map[string]time.Time // by whom and when last; of await alone
+
 	open    atomic.Bool
 	waiting atomic.Pointer[string] // for what; nil: for nothing
 }
@@ -28,6 +30,7 @@ const (
 	wholeFactor = 4                      // of MaxStaleness, by default
 	wholeLeast  = 30 * time.Second       // but not less: what there is to give back does not depend on it
 	wholeAgain  = 100 * time.Millisecond // between two questions
+	wholeSilent = 3 * time.Second        // for so long one who has objected and is not heard any more still counts
 	wholeUsual  = 3 * time.Second        // nobody is told of a shorter wait, unless he asks for more than warnings
 )
 
@@ -93,10 +96,14 @@ func (w *whole) await(ctx context.Context) error {
 	}
 }
 
-// missing is why the stream may not be whole, or empty: one who keeps a ledger and objects is enough, whatever others say.
+// missing is why the stream may not be whole, or empty: one who keeps a ledger and objects is enough, whatever others say. He may be too
+// busy giving back to answer every question in time, and that is no consent.
 func (w *whole) missing(ctx context.Context) string {
 	answers, err := w.ask(ctx)
+	why := w.objections(answers)
 	switch {
+	case why != "":
+		return why
 	case errors.Is(err, events.ErrNoLedger) && !w.come:
 		if err.Error() != events.ErrNoLedger.Error() {
 			w.log.Warn("verifier: cannot ask whether the stream of revocations is whole", "err", err)
@@ -108,16 +115,41 @@ func (w *whole) missing(ctx context.Context) string {
 		return "an answer whether the stream holds everything that an issuer's ledger holds"
 	}
 	for _, a := range answers {
-		switch {
-		case a.At.Stream.IsZero():
-			return fmt.Sprintf("issuer %q compares the stream with its ledger", a.Node)
-		case !a.At.Stream.Equal(w.Subscriber.Status().Created):
-			return fmt.Sprintf("issuer %q has not seen this stream yet", a.Node)
-		case !w.reaches(ctx, a.At):
+		if !w.reaches(ctx, a.At) {
 			return fmt.Sprintf("sequence %d, up to which issuer %q has the stream", a.At.Sequence, a.Node)
 		}
 	}
 	return ""
+}
+
+// objections are why somebody says that the stream is not whole, or has said so a moment ago.
+func (w *whole) objections(answers []events.Whole) (why string) {
+	now, created := time.Now(), w.Subscriber.Status().Created
+	if w.objected == nil {
+		w.objected = make(map[string]time.Time)
+	}
+	for _, a := range answers {
+		delete(w.objected, a.Node)
+	}
+	for node, at := range w.objected {
+		if now.Sub(at) > wholeSilent {
+			delete(w.objected, node)
+			continue
+		}
+		why = fmt.Sprintf("issuer %q, which did not find the stream whole a moment ago", node)
+	}
+	for _, a := range answers {
+		switch {
+		case a.At.Stream.IsZero():
+			why = fmt.Sprintf("issuer %q compares the stream with its ledger", a.Node)
+		case !a.At.Stream.Equal(created):
+			why = fmt.Sprintf("issuer %q has not seen this stream yet", a.Node)
+		default:
+			continue
+		}
+		w.objected[a.Node] = now
+	}
+	return why
 }
 
 // reaches waits, not for long, until everything up to where the stream is whole has been applied here.

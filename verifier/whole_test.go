@@ -23,6 +23,7 @@ import (
 type ledgerKeeper struct {
 	says  atomic.Pointer[events.Whole]
 	asked atomic.Int64
+	last  atomic.Int64 // when, in nanoseconds
 }
 
 func keeper(t *testing.T, nc *nats.Conn) *ledgerKeeper {
@@ -33,24 +34,30 @@ func keeper(t *testing.T, nc *nats.Conn) *ledgerKeeper {
 	return k
 }
 
-// keepers lets one more answer, until the test ends.
-func keepers(t *testing.T, nc *nats.Conn, k *ledgerKeeper) {
+// keepers lets one more answer, until the test ends or it leaves.
+func keepers(t *testing.T, nc *nats.Conn, k *ledgerKeeper) (leave func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
-		done <- events.AnswerWhole(ctx, nc, func() events.Whole { k.asked.Add(1); return *k.says.Load() })
+		done <- events.AnswerWhole(ctx, nc, func() events.Whole {
+			k.asked.Add(1)
+			k.last.Store(time.Now().UnixNano())
+			return *k.says.Load()
+		})
 	}()
-	t.Cleanup(func() {
+	leave = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
 	})
+	t.Cleanup(leave)
 	eventually(t, "the keeper listens", func() bool {
 		answers, err := events.AskWhole(t.Context(), nc)
 		return err == nil && len(answers) > 0 && k.asked.Load() > 0
 	})
+	return leave
 }
 
 func born(t *testing.T, js jetstream.JetStream) time.Time {
@@ -128,9 +135,7 @@ func TestFirstSyncWaitsForTheLedger(t *testing.T) {
 	// Once open it stays open, whatever is said.
 	k.says.Store(&events.Whole{Node: "issuer-1"})
 	asked := k.asked.Load()
-	if _, err := events.RevokeAndWait(t.Context(), nc, p, events.Revocation{Issuer: issA, Scope: events.Session, Key: "more"}, 10*time.Second); err != nil {
-		t.Fatal(err)
-	}
+	confirmed(t, nc, p, events.Revocation{Issuer: issA, Scope: events.Session, Key: "more"})
 	if err := v.Ready(); err != nil || k.asked.Load() != asked {
 		t.Errorf("afterwards: %v, asked %d times more", err, k.asked.Load()-asked)
 	}
@@ -165,22 +170,32 @@ func TestFirstSyncDoesNotWaitForEver(t *testing.T) {
 	if err := mute.Unsubscribe(); err != nil {
 		t.Fatal(err)
 	}
-	k := keeper(t, server.Connect(t))
+	keeper(t, server.Connect(t))
 	never := &logText{}
 	v, _ = node(t, server.URL(), func(c *verifier.Config) { never.into(c); c.LedgerWait = 500 * time.Millisecond })
 	eventually(t, "not ready for ever for one who never gives back", func() bool { return v.Ready() == nil })
 	if !never.says("not waiting any longer") || !never.says("are accepted") {
 		t.Errorf("the log:\n%s", never.text.String())
 	}
+}
+
+// TestFirstSyncDoesNotAsk: not if it was told so.
+func TestFirstSyncDoesNotAsk(t *testing.T) {
+	t.Parallel()
+	server := natstest.Start(t) // of its own: nobody else's question is on its way
+	nc := server.Connect(t)
+	ensure(t, nc, events.Layout{})
+	k := keeper(t, nc)
 	asked := k.asked.Load()
-	v, _ = node(t, server.URL(), func(c *verifier.Config) { c.LedgerWait = -1 })
+	v, _ := node(t, server.URL(), func(c *verifier.Config) { c.LedgerWait = -1 })
 	eventually(t, "ready without a question", func() bool { return v.Ready() == nil })
 	if k.asked.Load() != asked {
 		t.Error("a node that was told not to ask has asked")
 	}
 }
 
-// TestFirstSyncWaitsForWhoeverObjects: a replica whose ledger is new finds the stream whole; the one that knows what was lost does not yet.
+// TestFirstSyncWaitsForWhoeverObjects: a replica whose ledger is new finds the stream whole; the one that knows what was lost does not yet,
+// and is not heard in every round.
 func TestFirstSyncWaitsForWhoeverObjects(t *testing.T) {
 	t.Parallel()
 	server := natstest.Start(t)
@@ -189,19 +204,27 @@ func TestFirstSyncWaitsForWhoeverObjects(t *testing.T) {
 	if _, err := publisher(t, nc).Publish(t.Context(), events.Revocation{Issuer: issA, Scope: events.Session, Key: "other"}); err != nil {
 		t.Fatal(err)
 	}
-	whole := &events.Whole{Node: "new", At: events.Position{Stream: born(t, js), Sequence: 1}}
-	keeper(t, server.Connect(t)).says.Store(whole)
 	full := &ledgerKeeper{}
 	full.says.Store(&events.Whole{Node: "full"})
-	keepers(t, server.Connect(t), full)
-	v, _ := node(t, server.URL(), func(c *verifier.Config) { c.LedgerWait = time.Minute })
-	asked := full.asked.Load()
-	eventually(t, "asked several times", func() bool {
-		if err := v.Ready(); !errors.Is(err, verifier.ErrStale) {
+	leave := keepers(t, server.Connect(t), full)
+	v, _ := node(t, server.URL(), func(c *verifier.Config) { c.LedgerWait = time.Hour })
+	waits := func() string {
+		t.Helper()
+		err := v.Ready()
+		if !errors.Is(err, verifier.ErrStale) {
 			t.Fatalf("ready while one says not yet: %v", err)
 		}
-		return full.asked.Load() > asked+5
-	})
-	full.says.Store(whole)
+		return err.Error()
+	}
+	eventually(t, "the objection is heard", func() bool { return strings.Contains(waits(), `issuer "full" compares`) })
+	keeper(t, server.Connect(t)).says.Store(&events.Whole{Node: "new", At: events.Position{Stream: born(t, js), Sequence: 1}})
+	asked := full.asked.Load()
+	eventually(t, "asked several times", func() bool { waits(); return full.asked.Load() > asked+5 })
+	// He is silent, and that is no consent yet.
+	leave()
+	eventually(t, "it is said whom the node still waits for", func() bool { return strings.Contains(waits(), `"full", which did not find the stream whole`) })
 	eventually(t, "ready", func() bool { return v.Ready() == nil })
+	if silent := time.Since(time.Unix(0, full.last.Load())); silent < 3*time.Second {
+		t.Errorf("ready when the one who objected had been silent for only %v", silent)
+	}
 }

@@ -75,6 +75,7 @@ var house = map[string]room{
 
 	"internal/natstest":       {floor: testsOnly, ours: []string{"internal/ports"}, outside: []string{natsGo, natsServer}, why: "real servers for tests"},
 	"internal/natstest/natsd": {floor: testsOnly, outside: []string{natsServer}, why: "a server process to kill and freeze"},
+	"internal/leaks":          {floor: testsOnly, outside: []string{goleak}, why: "goroutines that tests leave behind"},
 	"internal/fulldisk":       {floor: testsOnly, why: "a file without room, for tests"},
 	"internal/bench":          {floor: testsOnly, why: "benchmarks across packages"},
 	"internal/floors":         {floor: testsOnly, why: "this test"},
@@ -84,6 +85,7 @@ const (
 	natsGo     = "github.com/nats-io/nats.go"
 	natsServer = "github.com/nats-io/nats-server/v2"
 	nkeys      = "github.com/nats-io/nkeys"
+	goleak     = "go.uber.org/goleak"
 	nuid       = "github.com/nats-io/nuid" // nats.go brings it
 	ristretto  = "github.com/dgraph-io/ristretto/v2"
 	xxhash     = "github.com/cespare/xxhash/v2" // ristretto brings it

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"github.com/quash-auth/quash/internal/leaks"
 )
 
 // patience is a limit for broken runs, not something a healthy run waits for.
@@ -43,7 +43,7 @@ func run(m *testing.M) int {
 	code := m.Run()
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 	if code == 0 {
-		if err := goleak.Find(); err != nil {
+		if err := leaks.Find(); err != nil {
 			return fail("%v", err)
 		}
 	}

@@ -15,7 +15,7 @@ import (
 func store(t *testing.T, nc *nats.Conn, replicas int) {
 	t.Helper()
 	js := open(t, nc)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if _, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}, Replicas: replicas}); err != nil {
 		t.Fatalf("create stream: %v", err)
@@ -37,7 +37,7 @@ func open(t *testing.T, nc *nats.Conn) jetstream.JetStream {
 // stored fails unless the message is still there.
 func stored(t *testing.T, nc *nats.Conn) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	s, err := open(t, nc).Stream(ctx, "S")
 	if err != nil {
@@ -73,7 +73,7 @@ func TestProcessSurvivesKillAndFreeze(t *testing.T) {
 		t.Fatal("a frozen server answered")
 	}
 	p.Resume()
-	if err := nc.FlushTimeout(10 * time.Second); err != nil {
+	if err := nc.FlushTimeout(time.Minute); err != nil {
 		t.Fatalf("a resumed server does not answer: %v", err)
 	}
 }

@@ -2,14 +2,11 @@ package natstest
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -47,30 +44,6 @@ func StartProcess(t testing.TB, dir string, port int) *Process {
 	p.start(t)
 	return p
 }
-
-// buildOnce builds the server's binary once per test program. It stays in the
-// user's cache directory, where the next run finds it up to date.
-var buildOnce = sync.OnceValues(func() (string, error) {
-	root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
-	if err != nil {
-		return "", fmt.Errorf("find the module: %w", err)
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		cache = os.TempDir()
-	}
-	sum := sha256.Sum256(root)
-	dir := filepath.Join(cache, "quash-natstest")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", err
-	}
-	binary := filepath.Join(dir, "natsd-"+hex.EncodeToString(sum[:6]))
-	out, err := exec.Command("go", "build", "-o", binary, "github.com/quash-auth/quash/internal/natstest/natsd").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("%w: %s", err, out)
-	}
-	return binary, nil
-})
 
 func (p *Process) start(t testing.TB) {
 	t.Helper()
@@ -130,7 +103,7 @@ func (p *Process) Kill() {
 func (p *Process) Pause() {
 	p.t.Helper()
 	p.signal(syscall.SIGSTOP)
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(patience)
 	for !stopped(p.cmd.Process.Pid) {
 		if time.Now().After(deadline) {
 			p.t.Fatalf("natsd does not freeze")

@@ -12,7 +12,7 @@ import (
 
 // patience is how long a server may take to come up or to form a cluster. It is
 // a limit for broken runs, not something a healthy run waits for.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // Server is one nats-server with JetStream in this process.
 type Server struct {
@@ -74,6 +74,7 @@ func baseOptions(dir string, port int) *server.Options {
 		Host: "127.0.0.1", Port: port,
 		NoLog: true, NoSigs: true,
 		JetStream: true, StoreDir: dir, SyncAlways: true,
+		AuthTimeout: patience.Seconds(), // of a client that a busy machine lets wait
 	}
 }
 
@@ -126,6 +127,7 @@ func (s *Server) Connect(t testing.TB, opts ...nats.Option) *nats.Conn {
 func connect(t testing.TB, url string, opts ...nats.Option) *nats.Conn {
 	t.Helper()
 	all := append([]nats.Option{
+		nats.Timeout(patience),
 		nats.MaxReconnects(-1), nats.ReconnectWait(50 * time.Millisecond),
 		nats.ReconnectJitter(20*time.Millisecond, 20*time.Millisecond),
 	}, opts...)

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"github.com/quash-auth/quash/internal/leaks"
 )
 
 // TestMain also plays the parts of the children.
@@ -18,7 +18,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	goleak.VerifyTestMain(m)
+	leaks.Main(m)
 }
 
 // TestFleet_counts is the short form: everything that was published arrives at every

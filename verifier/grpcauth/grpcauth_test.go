@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -21,12 +20,13 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/quash-auth/quash/events"
+	"github.com/quash-auth/quash/internal/leaks"
 	"github.com/quash-auth/quash/verifier"
 	"github.com/quash-auth/quash/verifier/grpcauth"
 	"github.com/quash-auth/quash/verifier/verifiertest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // chat is a stream in both directions with the shape of generated code: it returns what Recv returns.
 var chat = grpc.ServiceDesc{

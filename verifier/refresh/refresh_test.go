@@ -11,12 +11,11 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/quash-auth/quash/internal/leaks"
 	"github.com/quash-auth/quash/verifier/refresh"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 func TestM20_OneRefreshFor100Parallel401s(t *testing.T) {
 	w := newWorld(t)

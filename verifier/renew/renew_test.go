@@ -12,15 +12,14 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/quash-auth/quash/events"
+	"github.com/quash-auth/quash/internal/leaks"
 	"github.com/quash-auth/quash/verifier"
 	"github.com/quash-auth/quash/verifier/renew"
 	"github.com/quash-auth/quash/verifier/verifiertest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // world is an API that renews, and the token endpoint of its issuer.
 type world struct {

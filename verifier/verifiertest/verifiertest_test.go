@@ -7,14 +7,13 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/quash-auth/quash/events"
+	"github.com/quash-auth/quash/internal/leaks"
 	"github.com/quash-auth/quash/verifier"
 	"github.com/quash-auth/quash/verifier/verifiertest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 func TestMintIsAccepted(t *testing.T) {
 	iss := verifiertest.New(t)
