@@ -146,9 +146,17 @@ func TestDeploy_rolesRefused(t *testing.T) {
 		"no user": {URL: s.url, CAFile: s.key("ca.crt")}, "a password": {URL: s.url, CAFile: s.key("ca.crt"), User: "operator", Password: "p-operator"},
 		"no trust": {URL: s.url, NKeyFile: s.key("operator.operator.nk")},
 	} {
-		if nc, err := events.Connect(c); err == nil {
+		for {
+			nc, err := events.Connect(c)
+			if err != nil {
+				break
+			}
+			in := nc.IsConnected()
 			nc.Close()
-			t.Errorf("%s: let in", name)
+			if in { // else the server had no time to say anything
+				t.Errorf("%s: let in", name)
+				break
+			}
 		}
 	}
 	// Nothing of it had any effect: the streams are as they were made.

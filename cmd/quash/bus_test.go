@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"os"
@@ -35,15 +34,14 @@ func TestDeploy_production(t *testing.T) {
 	startQuash(t, issuerArgs...)
 	nodes := map[string]*process{}
 	for i, name := range []string{"api-1", "api-2"} {
-		nodes[name] = startQuash(t, append([]string{"api", "--listen", addresses[i+1], "--issuer", issuerURL, "--node", name, "--max-staleness", "5s"}, s.user("verifier", name)...)...)
+		nodes[name] = startQuash(t, append([]string{"api", "--listen", addresses[i+1], "--issuer", issuerURL, "--node", name, "--max-staleness", "12s"}, s.user("verifier", name)...)...)
 	}
 	for _, a := range addresses {
 		if err := waitStatus("http://"+a+"/readyz", "", http.StatusOK); err != nil {
 			t.Fatal(err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
+	ctx := t.Context()
 	c := newClient(issuerURL, 1)
 	defer c.close()
 	revoke := func() {
@@ -61,10 +59,8 @@ func TestDeploy_production(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		out, err := quashCommand(append([]string{"revoke", "session", claims.Sid, "--iss", issuerURL, "--wait", "20s"}, s.user("publisher", "publisher")...)...).CombinedOutput()
-		if err != nil || !strings.Contains(string(out), fmt.Sprintf("enforced on %d of %d nodes", len(addresses), len(addresses))) {
-			t.Fatalf("revoke: %v: %s", err, out)
-		}
+		runQuash(t, append([]string{"revoke", "session", claims.Sid, "--iss", issuerURL, "--wait", "20s"}, s.user("publisher", "publisher")...),
+			fmt.Sprintf("enforced on %d of %d nodes", len(addresses), len(addresses)))
 		for _, a := range addresses[1:] {
 			if err := waitStatus("http://"+a+"/secure", got.Access, http.StatusUnauthorized); err != nil {
 				t.Fatal(err)
@@ -88,16 +84,16 @@ func TestDeploy_production(t *testing.T) {
 	for n, want := range []int{http.StatusOK, http.StatusUnauthorized} {
 		node := newClient("http://"+addresses[1+n], 1)
 		a, err := node.post(ctx, "/once", "application/json", nil, link)
+		for err == nil && a.status == http.StatusServiceUnavailable { // too busy to find out in time
+			a, err = node.post(ctx, "/once", "application/json", nil, link)
+		}
 		node.close()
 		if err != nil || a.status != want {
 			t.Errorf("use %d of a one-time token: %d, %v, want %d", n+1, a.status, err, want)
 		}
 	}
 	for _, who := range [][2]string{{"publisher", "publisher"}, {"operator", "operator"}} {
-		out, err := quashCommand(append([]string{"status"}, s.user(who[0], who[1])...)...).CombinedOutput()
-		if err != nil || !strings.Contains(string(out), "api-2") || !strings.Contains(string(out), "issuer-1") {
-			t.Errorf("status as %s: %v: %s", who[0], err, out)
-		}
+		runQuash(t, append([]string{"status"}, s.user(who[0], who[1])...), "api-2", "issuer-1")
 	}
 	if v := s.said.violations(); len(v) > 0 {
 		t.Errorf("the server refused what a role needs:\n%s", strings.Join(v, "\n"))
@@ -143,7 +139,7 @@ func TestDeploy_production(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	startQuash(t, append([]string{"api", "--listen", third, "--issuer", issuerURL, "--node", "api-3", "--max-staleness", "5s"}, s.user("verifier", "api-3")...)...)
+	startQuash(t, append([]string{"api", "--listen", third, "--issuer", issuerURL, "--node", "api-3", "--max-staleness", "12s"}, s.user("verifier", "api-3")...)...)
 	if err := waitStatus("http://"+third+"/readyz", "", http.StatusOK); err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,7 @@ func TestDemo_leavesNothing(t *testing.T) {
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)
 	var stdout, stderr bytes.Buffer
-	if code := execute([]string{"quash", "demo", "--nodes", "2", "--max-staleness", "4s", "--json"}, &stdout, &stderr); code != 0 {
+	if code := execute([]string{"quash", "demo", "--nodes", "2", "--max-staleness", "8s", "--json"}, &stdout, &stderr); code != 0 {
 		t.Fatalf("exit %d\n%s\n%s", code, stdout.String(), stderr.String())
 	}
 	var report demoReport

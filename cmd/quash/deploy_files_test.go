@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"maps"
 	"net/http"
 	"os"
@@ -94,8 +93,7 @@ func TestDeploy_composeIsTrue(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
+	ctx := t.Context()
 	one, two := newClient(issuerURL, 1), newClient("http://"+listen["issuer-2"], 1)
 	defer one.close()
 	defer two.close()

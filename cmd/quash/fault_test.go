@@ -231,8 +231,7 @@ func TestIssuer_brokerAbsentAtStart(t *testing.T) {
 	if err := waitStatus("http://"+address+"/readyz", "", http.StatusOK); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
+	ctx := t.Context()
 	c := newClient("http://"+address, 1)
 	defer c.close()
 	for _, u := range []struct {

@@ -117,6 +117,24 @@ func (p *process) kill() {
 	<-p.done
 }
 
+// runQuash runs quash to its end, again until it says all that is wanted: a busy node may answer too late to be counted. Whatever it
+// says, it must succeed.
+func runQuash(t testing.TB, args []string, want ...string) string {
+	t.Helper()
+	for limit := time.Now().Add(patience); ; {
+		out, err := quashCommand(args...).CombinedOutput()
+		if err != nil && !strings.Contains(string(out), "but no node answered") {
+			t.Fatalf("quash %v: %v: %s", args, err, out)
+		}
+		if err == nil && !slices.ContainsFunc(want, func(w string) bool { return !strings.Contains(string(out), w) }) {
+			return string(out)
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("quash %v does not say %q: %s", args, want, out)
+		}
+	}
+}
+
 // startQuash runs quash until the test ends.
 func startQuash(t testing.TB, args ...string) *process {
 	t.Helper()

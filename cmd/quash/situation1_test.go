@@ -87,7 +87,7 @@ func (b *bare) took() string {
 func TestSituation1_RenewOrOut(t *testing.T) {
 	t.Parallel()
 	broker := natstest.StartProcess(t, t.TempDir(), 0)
-	w := newWorld(t, withNATS(broker.URL()), withNode("--max-staleness", "3s"), withNode("--scope", "orders:write"))
+	w := newWorld(t, withNATS(broker.URL()), withNode("--max-staleness", "8s"), withNode("--scope", "orders:write"))
 	business, err := events.NewPublisher(events.PublisherConfig{Conn: w.conn, By: "policy"})
 	if err != nil {
 		t.Fatal(err)

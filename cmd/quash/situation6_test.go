@@ -19,14 +19,17 @@ import (
 // tally counts what goes over the wire below a client's RoundTripper.
 type tally struct {
 	refreshes, refused, served atomic.Int32
-	token                      string // URL of the token endpoint
+	slowest                    atomic.Int64 // nanoseconds that one of them took
+	token                      string       // URL of the token endpoint
 }
 
 func (c *tally) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL.String() == c.token {
 		c.refreshes.Add(1)
 	}
+	began := time.Now()
 	resp, err := http.DefaultTransport.RoundTrip(req)
+	c.took(time.Since(began))
 	switch {
 	case err != nil || req.URL.String() == c.token:
 	case resp.StatusCode == http.StatusUnauthorized:
@@ -35,6 +38,11 @@ func (c *tally) RoundTrip(req *http.Request) (*http.Response, error) {
 		c.served.Add(1)
 	}
 	return resp, err
+}
+
+func (c *tally) took(d time.Duration) {
+	for old := c.slowest.Load(); int64(d) > old && !c.slowest.CompareAndSwap(old, int64(d)); old = c.slowest.Load() {
+	}
 }
 
 // shipped is the RoundTripper that we ship, with a session of this world, and what it sends.
@@ -98,11 +106,50 @@ func registryOf(t *testing.T, entries ...string) string {
 	return file
 }
 
+// keepsAlive sends requests for more than two lives of a token; none may be refused. It gives false if the machine stood still for so
+// long that a token's end went by unseen; the last time that is no excuse.
+func (w *world) keepsAlive(name string, s session, change func(*refresh.Config), life, early time.Duration, last bool) bool {
+	client, _, wire := w.shipped(s, change)
+	var out atomic.Int32 // requests whose 401 reached the caller
+	began, round := time.Now(), time.Now()
+	for time.Since(began) < 2*life+time.Second {
+		var all sync.WaitGroup
+		for range 20 {
+			all.Go(func() {
+				switch status, err := w.fetch(client, 0); {
+				case err == nil && status == 401:
+					out.Add(1)
+				case err != nil || status != 200:
+					w.t.Errorf("%s: got %d, %v; want 200", name, status, err)
+				}
+			})
+		}
+		all.Wait()
+		<-time.After(100 * time.Millisecond) // a client is not always busy
+		wire.took(time.Since(round))
+		round = time.Now()
+	}
+	lived := time.Since(began)
+	slowest := time.Duration(wire.slowest.Load())
+	if n := wire.refused.Load(); n != 0 {
+		if slowest > early/3 && !last {
+			w.t.Logf("%s: something took %v, and %d of its requests were answered 401: once more", name, slowest, n)
+			return false
+		}
+		w.t.Errorf("%s: %d of its requests were answered 401, want none; %d of these 401 came to the caller", name, n, out.Load())
+	}
+	// One for each time that Early began, which is in whole seconds.
+	if n, most := wire.refreshes.Load(), int32(lived/(life-early-time.Second))+2; n < 2 || n > most {
+		w.t.Errorf("%s: %d requests for tokens in %v, want 2 to %d", name, n, lived, most)
+	}
+	return true
+}
+
 // TestSituation6_KeepAliveWithoutEndpoint: nobody calls anything to stay logged in. A client with a refresh token acts
 // before expiry and never sees a 401; a client without one takes the next token from a header, as long as it lives.
 func TestSituation6_KeepAliveWithoutEndpoint(t *testing.T) {
 	t.Parallel()
-	const life = 4 * time.Second
+	const life, early = 5 * time.Second, 3 * time.Second
 	secret := issuer.NewSecret()
 	robot := issuer.NewSecret()
 	registry := registryOf(t,
@@ -112,46 +159,42 @@ func TestSituation6_KeepAliveWithoutEndpoint(t *testing.T) {
 		withNode("--leeway", "0s"), withNode("--leeway", "0s", "--renew-client", "gateway:"+secret))
 	w.secret("client secret", robot)
 
-	// (a) 20 requests at a time over more than two lives of a token, then a machine's.
+	// (a) 20 requests at a time over more than two lives of a token: a user's client, and a machine's.
+	var clients sync.WaitGroup
 	for name, c := range map[string]func(*refresh.Config){
-		"a user's client": func(c *refresh.Config) { c.Early = life / 2 },
+		"a user's client": func(c *refresh.Config) { c.Early = early },
 		"a machine client": func(c *refresh.Config) {
-			c.Early, c.Machine, c.ClientID, c.ClientSecret, c.Tokens = life/2, true, "robot", robot, refresh.Tokens{}
+			c.Early, c.Machine, c.ClientID, c.ClientSecret, c.Tokens = early, true, "robot", robot, refresh.Tokens{}
 		},
 	} {
-		client, _, wire := w.shipped(w.login("ann"), c)
-		began := time.Now()
-		for time.Since(began) < 9*time.Second {
-			var all sync.WaitGroup
-			for range 20 {
-				all.Go(func() {
-					if status, err := w.fetch(client, 0); err != nil || status != 200 {
-						t.Errorf("%s: got %d, %v; want 200", name, status, err)
-					}
-				})
+		first := w.login("ann")
+		clients.Go(func() {
+			for try := 1; !w.keepsAlive(name, first, c, life, early, try == 5); try++ {
+				first = w.login("ann")
 			}
-			all.Wait()
-			<-time.After(100 * time.Millisecond) // a client is not always busy
-		}
-		lived := time.Since(began)
-		if n := wire.refused.Load(); n != 0 {
-			t.Errorf("%s: %d of its requests were answered 401, want none", name, n)
-		}
-		// One for each time that Early began: half a life, which is in whole seconds.
-		if n, most := wire.refreshes.Load(), int32(lived/(life/2-time.Second))+2; n < 2 || n > most {
-			t.Errorf("%s: %d requests for tokens in %v, want 2 to %d", name, n, lived, most)
-		}
+		})
 	}
+	clients.Wait()
 
 	// (b) A bare client that knows nothing but the header. It outlives its first token twice.
 	s := w.login("bob")
-	token, renewals := s.Access, 0
+	token, renewals, asked := s.Access, 0, time.Now()
 	first, err := claimsOf(token)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for renewals < 4 {
+		before := asked
+		asked = time.Now()
 		r := w.call(1, token)
+		if r.status == 401 && time.Since(before) > life/4 { // the machine stood still, and the token's life went by
+			s = w.login("bob")
+			if first, err = claimsOf(s.Access); err != nil {
+				t.Fatal(err)
+			}
+			token, renewals = s.Access, 0
+			continue
+		}
 		if r.status != 200 {
 			t.Fatalf("after %d renewals: %s", renewals, r)
 		}

@@ -19,17 +19,17 @@ func TestWarmStart_killedWithItsBroker(t *testing.T) {
 	api := newForeignAPI(t, broker.URL())
 	api.process.kill()
 	file := filepath.Join(t.TempDir(), "snapshot")
-	api.flags = []string{"--snapshot", file, "--max-staleness", "15s"}
+	api.flags = []string{"--snapshot", file, "--max-staleness", "20s"}
 	api.start()
 	revoked, living := api.token("a"), api.token("b")
 	api.expect(http.StatusOK, "/secure", revoked)
 	revoke(t, pub, "a")
 	api.expect(http.StatusUnauthorized, "/secure", revoked)
 	// The next mark comes after it: the file grows by no more than marks now.
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
 	grown := func(after int64) int64 {
 		t.Helper()
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
 		var size int64
 		if err := poll(ctx, func() error {
 			info, err := os.Stat(file)
