@@ -236,10 +236,8 @@ func (f *follower) applyBatch(ctx context.Context, batch []Event) error {
 // prove records that the view was complete at the server's time at.
 func (f *follower) prove(at, arrival time.Time) {
 	p := &proof{asOf: at, arrival: arrival, age: f.offsets.age(arrival, arrival.Sub(f.epoch), at)}
-	old, now := f.proof.Load(), f.now()
-	if old == nil || p.freshness(now).Staleness <= old.freshness(now).Staleness {
-		f.proof.Store(p)
-	}
+	now := f.now()
+	old := f.believe(p, now)
 	if p.age > 2*f.interval && f.offsets.behind() > f.interval {
 		// The clock was behind, and may not be any more: then what is taken out for it is wrong.
 		f.beacons.ask(now)
@@ -259,7 +257,6 @@ func (f *follower) prove(at, arrival time.Time) {
 func (f *follower) rewound(why string) {
 	f.log.Error("revocation stream was recreated, wiped or restored: reading it from the start", "why", why)
 	f.origin, f.stream, f.anchor = true, time.Time{}, anchor{}
-	f.suspend(f.watchdog.conns)
 	f.mistakes.forget()
 	f.rewinds++
 	if inbox := f.waiting.Load(); inbox != nil {
@@ -269,6 +266,7 @@ func (f *follower) rewound(why string) {
 		st.Rewinds = f.rewinds
 		st.Sequence, st.Head = 0, 0
 	})
+	f.suspend(f.watchdog.conns) // who hears of the doubt finds it among the rewinds
 	f.stop()
 	f.start(jitter(200 * time.Millisecond))
 }

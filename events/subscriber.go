@@ -42,6 +42,9 @@ type SubscriberConfig struct {
 	// long. Then it begins without one. Zero means 1 min. Negative: such a reading never
 	// waits, and is not counted among the eight.
 	SlotWait time.Duration
+	// Careful has what is read at the start, behind a new connection or after a rewind
+	// make the view no newer before Trust is called, see Doubts.
+	Careful bool
 	// Logger receives what an operator should know. Nil discards.
 	Logger *slog.Logger
 	// Now is the clock. Nil means time.Now.
@@ -79,6 +82,7 @@ type Subscriber struct {
 	conns     uint64 // reconnects after which that was said
 	waiters   map[*waiter]struct{}
 	logged    map[string]time.Time // what was complained about, and when
+	doubt     doubt
 }
 
 type waiter struct {
@@ -112,6 +116,7 @@ func NewSubscriber(c SubscriberConfig) (*Subscriber, error) {
 	s := &Subscriber{
 		nc: c.Conn, js: js, interval: c.BeaconInterval, silent: c.Silent, batch: c.CatchUpBatch, reader: c.Reader, slotWait: c.SlotWait, long: longReading,
 		log: c.Logger, now: c.Now, waiters: make(map[*waiter]struct{}), logged: make(map[string]time.Time),
+		doubt: doubt{careful: c.Careful, news: make(chan struct{}, 1)},
 	}
 	if s.interval == 0 {
 		s.interval = time.Second
@@ -213,6 +218,7 @@ func (s *Subscriber) suspend(conns uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.confirmed, s.conns = 0, conns
+	s.doubt.arise()
 }
 
 // update changes the status under its lock.

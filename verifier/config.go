@@ -43,8 +43,8 @@ type Config struct {
 	MaxStaleness time.Duration
 	// OnStale says what happens to tokens when the view is older. Zero: Deny.
 	OnStale StalePolicy
-	// LedgerWait is how long the first sync waits at most while an issuer that keeps a ledger (issuer.Config.Ledger) has not given a
-	// stream back what it lost; after it the node serves what the stream holds, and says so loudly. Zero: four times MaxStaleness and at
+	// LedgerWait is how long the first sync, or a node whose stream was made anew, waits at most while an issuer that keeps a ledger
+	// (issuer.Config.Ledger) has not given the stream back what it lost; after it the node serves what the stream holds, and says so loudly. Zero: four times MaxStaleness and at
 	// least 30 s, and not at all if no such issuer is there to be asked. Positive: also for one to come. Negative: no question is asked.
 	LedgerWait time.Duration
 	// OnUndecodable says whether a node that met a statement it cannot read counts as ready. Zero: NotReady.

@@ -204,13 +204,13 @@ func (v *Verifier) openFeed(c Config) error {
 		}
 		v.redeemer = r
 	}
-	s, err := events.NewSubscriber(events.SubscriberConfig{Conn: c.NATS, Reader: c.Reader, Logger: v.log, Now: c.Now})
+	s, err := events.NewSubscriber(events.SubscriberConfig{Conn: c.NATS, Reader: c.Reader, Logger: v.log, Now: c.Now, Careful: c.LedgerWait >= 0})
 	if err != nil {
 		return configError("NATS", "cannot be followed: %w", err)
 	}
 	v.feed = s
 	if c.LedgerWait >= 0 {
-		v.whole = &whole{Subscriber: s, log: v.log, most: or(c.LedgerWait, max(wholeFactor*v.rule.MaxStaleness, wholeLeast)), come: c.LedgerWait > 0,
+		v.whole = &whole{Subscriber: s, log: v.log, most: or(c.LedgerWait, max(wholeFactor*v.rule.MaxStaleness, wholeLeast)), come: c.LedgerWait > 0, bound: v.rule.MaxStaleness, now: v.now,
 			ask: func(ctx context.Context) ([]events.Whole, error) { return events.AskWhole(ctx, c.NATS) }}
 		v.feed = v.whole
 	}

@@ -11,101 +11,118 @@ import (
 	"github.com/quash-auth/quash/events"
 )
 
-// whole is a feed that is not synced before those who keep a ledger of living statements say that the stream holds them all: a stream
-// that was wiped or created again gets back what it lost a moment later, and a node that starts in that moment would know nothing of it.
+// whole is a feed whose view gets no newer before those who keep a ledger of living statements say that the stream holds them all: one that
+// was wiped, created again or restored from an older copy gets back what it lost a moment later. A node that starts in that moment knows
+// nothing of it, and neither does one that comes back to it and was away when it was said.
 type whole struct {
 	*events.Subscriber
-	log  *slog.Logger
-	ask  func(context.Context) ([]events.Whole, error)
-	most time.Duration // how long the first sync waits
-	come bool          // also for somebody to listen
+	log   *slog.Logger
+	ask   func(context.Context) ([]events.Whole, error)
+	most  time.Duration // how long to wait for a stream that is new to this node
+	come  bool          // also for somebody to listen
+	bound time.Duration // MaxStaleness
+	now   func() time.Time
 
 	objected map[string]time.Time // by whom and when last; of await alone
 
-	open    atomic.Bool
 	waiting atomic.Pointer[string] // for what; nil: for nothing
 }
 
 const (
 	wholeFactor = 4                      // of MaxStaleness, by default
 	wholeLeast  = 30 * time.Second       // but not less: what there is to give back does not depend on it
+	wholeBrief  = 2 * time.Second        // behind a new connection, when the view is too old already
 	wholeAgain  = 100 * time.Millisecond // between two questions
 	wholeSilent = 3 * time.Second        // for so long one who has objected and is not heard any more still counts
 	wholeUsual  = 3 * time.Second        // nobody is told of a shorter wait, unless he asks for more than warnings
 )
 
-// Freshness is the feed's own once the stream is whole.
-func (w *whole) Freshness(now time.Time) events.Freshness {
-	if !w.open.Load() {
-		return events.Freshness{}
-	}
-	return w.Subscriber.Freshness(now)
-}
-
 // Status says what is waited for.
 func (w *whole) Status() events.Status {
 	st := w.Subscriber.Status()
-	if !w.open.Load() {
-		st.Synced, st.AsOf = false, time.Time{}
-		if why := w.waiting.Load(); why != nil && st.LastError == "" {
-			st.LastError = *why
-		}
+	if why := w.waiting.Load(); why != nil && st.LastError == "" {
+		st.LastError = *why
 	}
 	return st
 }
 
-// await opens the feed once it is synced and the stream is whole, or after the longest wait.
+// await settles each doubt about the stream until ctx ends.
 func (w *whole) await(ctx context.Context) error {
-	for !w.Subscriber.Freshness(time.Now()).Synced {
-		_ = w.WaitApplied(ctx, events.Position{Sequence: 1}) // what cannot be read is applied as far as can be
-		if !pause(ctx, time.Millisecond) {
+	known, fresh := w.Subscriber.Status().Rewinds, true // fresh: the stream is new to this node
+	for {
+		number, news := w.Doubts()
+		if number > 0 {
+			rewinds := w.Subscriber.Status().Rewinds
+			fresh = fresh || rewinds != known
+			if w.settle(ctx, number, fresh) {
+				known, fresh = rewinds, false
+			}
+		}
+		select {
+		case <-ctx.Done():
 			return nil
+		case <-news:
 		}
 	}
+}
+
+// settle trusts the stream once it was read here and is whole, or after the longest wait. It is false if there was another doubt first.
+func (w *whole) settle(ctx context.Context, number uint64, fresh bool) bool {
+	current := func() bool {
+		n, _ := w.Doubts()
+		return n == number && ctx.Err() == nil
+	}
+	if !applied(w.WaitApplied(ctx, events.Position{Sequence: 1})) {
+		return false
+	}
+	defer w.waiting.Store(nil)
+	most := w.most
+	if !fresh { // the stream goes on where it was: to wait costs nothing while the view is young enough
+		most = max(wholeBrief, w.bound-w.Freshness(w.now()).Staleness)
+	}
 	began := time.Now()
-	mctx, cancel := context.WithTimeout(ctx, w.most)
+	mctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	warned := false
-	for said := false; ; said = true {
-		why := w.missing(mctx)
+	for said := false; current(); said = true {
+		why := w.missing(mctx, fresh)
 		switch {
 		case ctx.Err() != nil:
-			return nil
-		case why == "" && said:
+			return false
+		case why == "" && said && fresh:
 			w.log.Info("verifier: the stream of revocations is whole", "after", time.Since(began))
 		case why == "":
 		case !pause(mctx, wholeAgain):
-			w.log.Error("verifier: not waiting any longer, serving what the stream holds: tokens whose revocation it has lost are accepted", "waited", w.most, "for", why)
+			w.log.Error("verifier: not waiting any longer, serving what the stream holds: tokens whose revocation it has lost are accepted", "waited", most, "for", why)
 			why = ""
 		}
 		if why == "" {
-			w.open.Store(true)
-			<-ctx.Done()
-			return nil
+			return w.Trust(number)
 		}
 		const waiting = "verifier: the stream of revocations may have lost statements that an issuer gives back: waiting"
 		switch { // an issuer that starts together with the node takes a moment, and nothing is wrong
-		case !said:
-			w.log.Info(waiting, "for", why, "at_most", w.most)
+		case !said && fresh:
+			w.log.Info(waiting, "for", why, "at_most", most)
 		case !warned && time.Since(began) > wholeUsual:
 			warned = true
-			w.log.Warn(waiting, "for", why, "at_most", w.most)
+			w.log.Warn(waiting, "for", why, "at_most", most)
 		}
-		text := fmt.Sprintf("%s; ready without it at %s", why, began.Add(w.most).UTC().Format(time.RFC3339))
+		text := fmt.Sprintf("%s; ready without it at %s", why, began.Add(most).UTC().Format(time.RFC3339))
 		w.waiting.Store(&text)
 	}
+	return false
 }
 
 // missing is why the stream may not be whole, or empty: one who keeps a ledger and objects is enough, whatever others say. He may be too
 // busy giving back to answer every question in time, and that is no consent.
-func (w *whole) missing(ctx context.Context) string {
+func (w *whole) missing(ctx context.Context, fresh bool) string {
 	answers, err := w.ask(ctx)
 	why := w.objections(answers)
 	switch {
 	case why != "":
 		return why
-	case errors.Is(err, events.ErrNoLedger) && !w.come:
-		if err.Error() != events.ErrNoLedger.Error() {
+	case errors.Is(err, events.ErrNoLedger) && !(w.come && fresh):
+		if fresh && err.Error() != events.ErrNoLedger.Error() {
 			w.log.Warn("verifier: cannot ask whether the stream of revocations is whole", "err", err)
 		}
 		return ""
@@ -156,9 +173,11 @@ func (w *whole) objections(answers []events.Whole) (why string) {
 func (w *whole) reaches(ctx context.Context, at events.Position) bool {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	err := w.WaitApplied(ctx, at)
-	return err == nil || errors.Is(err, events.ErrUndecodable)
+	return applied(w.WaitApplied(ctx, at))
 }
+
+// applied: what cannot be read is applied as far as can be.
+func applied(err error) bool { return err == nil || errors.Is(err, events.ErrUndecodable) }
 
 // pause reports whether ctx goes on.
 func pause(ctx context.Context, d time.Duration) bool {
