@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/url"
 	"regexp"
 	"strings"
@@ -147,49 +146,6 @@ func (e *notAllowedError) Error() string {
 }
 
 func (e *notAllowedError) Unwrap() error { return e.err }
-
-// probe dials each server of the list and fails only if none answers: a refused
-// connection is then a sentence at once instead of a silent wait.
-func (f *natsFlags) probe(ctx context.Context) error {
-	var last error
-	for _, raw := range strings.Split(f.NATS, ",") {
-		host := natsHost(raw)
-		if host == "" {
-			continue
-		}
-		d := net.Dialer{Timeout: 3 * time.Second}
-		c, err := d.DialContext(ctx, "tcp", host)
-		if err == nil {
-			_ = c.Close() // it was only a question
-			return nil
-		}
-		last = err
-	}
-	if last == nil {
-		return usagef("--nats", "%q names no server, for example %s", f.redacted(), defaultNATSURL)
-	}
-	return fmt.Errorf("no NATS server answers at %s (%w): start one (quash up brings its own) or name it with --nats", f.redacted(), last)
-}
-
-// natsHost is HOST:PORT of one server of a NATS URL list; "" if it has none.
-func natsHost(raw string) string {
-	raw = strings.TrimSpace(raw)
-	if raw == "" {
-		return ""
-	}
-	if !strings.Contains(raw, "://") {
-		raw = "nats://" + raw
-	}
-	u, err := url.Parse(raw)
-	if err != nil || u.Hostname() == "" {
-		return ""
-	}
-	port := u.Port()
-	if port == "" {
-		port = "4222"
-	}
-	return net.JoinHostPort(u.Hostname(), port)
-}
 
 // redacted is the server list without passwords.
 func (f *natsFlags) redacted() string {
