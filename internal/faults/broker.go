@@ -24,6 +24,7 @@ type server struct {
 	dir     string
 	disk    string  // holds how slow its disk is; not there: as the machine's
 	clients []*link // of everybody, to it
+	monitor string  // where it says what it holds
 }
 
 // startServers runs n servers, routed to each other through links.
@@ -65,6 +66,9 @@ func (w *world) startServers(n int) error {
 		}
 		s.disk = filepath.Join(w.dir, fmt.Sprintf("disk-%d", i))
 		s.process = &process{name: fmt.Sprintf("nats-%d", i), args: args, env: []string{"QUASH_FAULTS_DISK=" + s.disk}}
+		if err := s.monitored(); err != nil {
+			return err
+		}
 		w.servers = append(w.servers, s)
 		if err := os.MkdirAll(s.dir, 0o700); err != nil {
 			return err
@@ -109,7 +113,7 @@ func (w *world) open(ctx context.Context) error {
 		urls = append(urls, "nats://"+s.address)
 	}
 	var err error
-	if w.conn, err = events.Connect(w.guard.config(events.ConnectConfig{URL: strings.Join(urls, ","), Name: "faults-driver"}, "driver")); err != nil {
+	if w.conn, err = events.Connect(w.guard.config(events.ConnectConfig{URL: strings.Join(urls, ","), Name: driverName}, "driver")); err != nil {
 		return err
 	}
 	if w.js, err = jetstream.New(w.conn, jetstream.WithDefaultTimeout(2*time.Second)); err != nil {
@@ -121,6 +125,11 @@ func (w *world) open(ctx context.Context) error {
 // ensure creates the stream, as an operator does, as soon as there is a quorum.
 func (w *world) ensure(ctx context.Context) error {
 	return poll(ctx, 50*time.Millisecond, func() error {
+		for _, s := range w.servers {
+			if err := s.err(); err != nil {
+				return err
+			}
+		}
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
 		_, err := events.EnsureStream(ctx, w.js, events.Layout{Replicas: len(w.servers), MaxBytes: streamBytes,
@@ -128,6 +137,9 @@ func (w *world) ensure(ctx context.Context) error {
 		return err
 	})
 }
+
+// driverName is the name of the driver's own connection.
+const driverName = "faults-driver"
 
 const streamBytes = 64 << 20
 
@@ -158,26 +170,27 @@ func (w *world) roles(ctx context.Context) (leader *server, others []*server, er
 	return leader, others, err
 }
 
-// isolate does something to all links between a server and the other servers.
-func (w *world) isolate(s *server, do func(*link)) {
+// routes are all links between a server and the other servers.
+func (w *world) routes(s *server) (all []*link) {
 	for i, other := range w.servers {
 		for j, k := range other.routes {
 			if k != nil && (w.servers[i] == s || w.servers[j] == s) {
-				do(k)
+				all = append(all, k)
 			}
 		}
 	}
+	return all
 }
 
-// poll asks until the answer is nil.
+// poll asks until the answer is nil, or that somebody has ended.
 func poll(ctx context.Context, every time.Duration, ask func() error) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	var last error
 	for {
 		err := ask()
-		if err == nil {
-			return nil
+		if err == nil || errors.Is(err, errEnded) {
+			return err
 		}
 		if last != nil && ctx.Err() != nil {
 			err = last // it says more than that there was no time left
@@ -191,11 +204,26 @@ func poll(ctx context.Context, every time.Duration, ask func() error) error {
 	}
 }
 
-// consumers counts what is left on the stream.
-func (w *world) consumers(ctx context.Context) (int, error) {
+// consumers is what is left on the stream, with what tells whose it is.
+func (w *world) consumers(ctx context.Context) (left []string, err error) {
 	s, err := w.js.Stream(ctx, events.StreamName)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	return s.CachedInfo().State.Consumers, nil
+	n := s.CachedInfo().State.Consumers
+	if n == 0 {
+		return nil, nil
+	}
+	list := s.ListConsumers(ctx)
+	for c := range list.Info() {
+		at := "one server"
+		if c.Cluster != nil {
+			at = c.Cluster.Leader
+		}
+		left = append(left, fmt.Sprintf("%s at %q, created %s, %d requests waiting, %d delivered", c.Name, at, stamp(c.Created), c.NumWaiting, c.Delivered.Consumer))
+	}
+	for len(left) < n {
+		left = append(left, "one that answers nothing")
+	}
+	return left, nil
 }

@@ -32,13 +32,14 @@ const (
 	bugPretend   bug = "pretend"   // the view is said to be of this moment, whatever it is
 	bugUnsynced  bug = "unsynced"  // with Allow: tokens are accepted before the first sync
 	bugHaste     bug = "haste"     // no issuer is asked whether the stream is whole
+	bugNaive     bug = "naive"     // the age of the view is what the wall clock says
 	bugGoroutine bug = "goroutine" // one more goroutine with every refused token
 )
 
 // into puts the bug between the stream and the verifier.
 func (b bug) into(c *verifier.Config) error {
 	switch b {
-	case bugDrop, bugInvent, bugPretend, bugGiveUp:
+	case bugDrop, bugInvent, bugPretend, bugGiveUp, bugNaive:
 	case bugHaste:
 		c.LedgerWait = -1
 		return nil
@@ -82,6 +83,9 @@ func (f *buggyFeed) Freshness(now time.Time) events.Freshness {
 	seen := f.Subscriber.Freshness(now)
 	if f.bug == bugPretend && seen.Synced {
 		seen.AsOf, seen.Staleness = now, 0
+	}
+	if f.bug == bugNaive {
+		seen.Staleness = now.Round(0).Sub(seen.AsOf)
 	}
 	return seen
 }
@@ -154,7 +158,7 @@ func turned(next http.Handler, turn func(r *http.Request, status int, challenge 
 // beside runs along with the node.
 func (b bug) beside(conn *nats.Conn, v *verifier.Verifier) func(context.Context) error {
 	switch b {
-	case bugDrop, bugInvent, bugPretend, bugGiveUp: // they have a Feed of their own, so nobody answers the fleet
+	case bugDrop, bugInvent, bugPretend, bugGiveUp, bugNaive: // they have a Feed of their own, so nobody answers the fleet
 		return func(ctx context.Context) error {
 			r, err := events.NewResponder(events.ResponderConfig{Conn: conn, Node: v.Status().Node, Report: v.Report,
 				WaitApplied: func(context.Context, events.Position) error { return errors.New("not asked for") }})

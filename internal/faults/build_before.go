@@ -46,6 +46,9 @@ func buildBefore(ctx context.Context, dir string) (*versions, error) {
 	if err := trustToday(top, dir); err != nil {
 		return nil, err
 	}
+	if err := natsdOfToday(top, dir); err != nil {
+		return nil, err
+	}
 	bin := filepath.Join(dir, "bin") + string(filepath.Separator)
 	if _, err := run(ctx, dir, "go", "build", "-trimpath", "-o", bin, "./cmd/quash", "./internal/faults"); err != nil {
 		return nil, err
@@ -57,6 +60,16 @@ func buildBefore(ctx context.Context, dir string) (*versions, error) {
 		return nil, err
 	}
 	return &versions{natsd: bin + "natsd", quash: bin + "quash", self: bin + "faults", names: fmt.Sprintf("commit %.7s and nats-server %s", beforeCommit, beforeNATS)}, nil
+}
+
+// natsdOfToday has the older server started with today's arguments.
+func natsdOfToday(top, dir string) error {
+	name := filepath.Join("internal", "natstest", "natsd", "main.go")
+	text, err := os.ReadFile(filepath.Join(top, name))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, name), text, 0o600)
 }
 
 // trustToday makes the older node trust whom today's programme signs for; all else of it is as it was.

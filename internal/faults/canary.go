@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"sync"
 	"time"
 )
@@ -89,8 +90,16 @@ func (c *canary) since(t time.Time) (sum, longest time.Duration) {
 
 // patient ends once the patience has passed, not counting what the machine took.
 func (w *world) patient(ctx context.Context) (context.Context, context.CancelFunc) {
+	return w.patientWith(ctx, "")
+}
+
+// patientWith is the same for somebody of whom less may be expected.
+func (w *world) patientWith(ctx context.Context, name string) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
-	began, patience := time.Now(), w.patience
+	began, patience := time.Now(), longPatience
+	if slices.Contains(w.hopeless, name) {
+		patience = shortPatience
+	}
 	w.tasks.Go(func() {
 		tick := time.NewTicker(100 * time.Millisecond)
 		defer tick.Stop()

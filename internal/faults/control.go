@@ -10,25 +10,37 @@ import (
 	"runtime"
 	"strconv"
 	"time"
+
+	"github.com/quash-auth/quash/verifier"
 )
 
 // vitals is what a node's process holds.
 type vitals struct {
 	Goroutines int
 	Files      int
+	Heap       uint64 // bytes that live
+	Entries    int    // statements in its denylist
+	Unreadable int    // events that it could not read and the stream may still hold
 }
 
-// held is what this process holds.
-func held() vitals {
+// held is what this process holds. Looking at the heap takes a collection.
+func held(collect bool) vitals {
 	now := vitals{Goroutines: runtime.NumGoroutine()}
 	if files, err := os.ReadDir("/proc/self/fd"); err == nil {
 		now.Files = len(files)
 	}
+	if collect {
+		runtime.GC()
+		runtime.GC() // what the first one finalised
+	}
+	var memory runtime.MemStats
+	runtime.ReadMemStats(&memory)
+	now.Heap = memory.HeapAlloc
 	return now
 }
 
 // controls is the node's side of the control socket.
-func controls(wall *clock) http.Handler {
+func controls(wall *clock, v *verifier.Verifier) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /clock", func(w http.ResponseWriter, r *http.Request) {
 		off, err := time.ParseDuration(r.FormValue("off"))
@@ -39,8 +51,13 @@ func controls(wall *clock) http.Handler {
 		}
 		wall.set(off, rate)
 	})
+	mux.HandleFunc("GET /clock", func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(wall.now()) // the driver has gone: nobody is left to tell
+	})
 	mux.HandleFunc("GET /vitals", func(w http.ResponseWriter, _ *http.Request) {
-		_ = json.NewEncoder(w).Encode(held()) // the driver has gone: nobody is left to tell
+		now, st := held(true), v.Status()
+		now.Entries, now.Unreadable = st.Denylist.Entries, int(st.Feed.Undecodable+st.Feed.Foreign)
+		_ = json.NewEncoder(w).Encode(now) // the driver has gone: nobody is left to tell
 	})
 	return mux
 }
@@ -61,6 +78,20 @@ func (n *node) setClock(ctx context.Context, off time.Duration, rate float64) er
 		return fmt.Errorf("set the clock of %s: %s", n.Name, resp.Status)
 	}
 	return nil
+}
+
+// wrong wants a node's clock to be off as it was told to be, or to have drifted a good piece.
+func (n *node) wrong(ctx context.Context, off time.Duration, rate float64) (string, error) {
+	asked := time.Now()
+	var says time.Time
+	if err := n.get(ctx, "http://"+n.Control+"/clock", &says); err != nil {
+		return "", err
+	}
+	is := says.Sub(asked.Round(0))
+	if rate == 0 && (is-off).Abs() > time.Minute || rate > 0 && is < 300*time.Millisecond || rate < 0 && is > -300*time.Millisecond {
+		return "", fmt.Errorf("the clock of %s is off by %v", n.Name, is)
+	}
+	return fmt.Sprintf("clock off by %+.1f s", is.Seconds()), nil
 }
 
 // vitals asks a node what its process holds.

@@ -85,67 +85,82 @@ func (c *crowd) drop(ctx context.Context) error {
 }
 
 // churn drops every connection of many nodes again and again, in the middle of whatever they
-// read, and compares what they hold with before (I7). The server is looked at when the world settles.
-func (w *world) churn(ctx context.Context, c crowdConfig, rounds int) error {
+// read, and compares what they hold, and what the servers hold for them, with before (I7).
+func (w *world) churn(ctx context.Context, c crowdConfig, rounds int) (string, error) {
 	all, err := w.addCrowd(ctx, c)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer all.kill()
 	// What grows once and no more is there after the first few.
 	for range 3 {
 		if err := all.drop(ctx); err != nil {
-			return err
+			return "", err
 		}
 	}
 	if err := all.fresh(ctx); err != nil {
-		return err
+		return "", err
 	}
 	before, err := all.look(ctx, "?collect=1")
 	if err != nil {
-		return err
+		return "", err
+	}
+	held, err := w.holding(ctx)
+	if err != nil {
+		return "", err
 	}
 	for n := range rounds {
 		if err := all.drop(ctx); err != nil {
 			w.judge.report(i5, "crowd", "round %d: %v", n, err)
-			return nil
+			return "", nil
 		}
 	}
 	if err := all.fresh(ctx); err != nil {
 		w.judge.report(i5, "crowd", "%v", err)
-		return nil
+		return "", nil
 	}
 	w.leftovers(ctx) // while all live: nobody who follows needs a consumer
-	const (
-		entry = 256 // bytes, generously: the publishers go on
-		room  = 16 << 20
-	)
-	few := c.Members/4 + 8
-	ctx, cancel := w.patient(ctx)
-	defer cancel()
-	if err := poll(ctx, 500*time.Millisecond, func() error {
-		now, err := all.look(ctx, "?collect=1")
-		switch {
-		case err != nil:
-			return err
-		case now.Goroutines > before.Goroutines+few:
-			return fmt.Errorf("%d goroutines, %d rounds before %d", now.Goroutines, rounds, before.Goroutines)
-		case now.Files > before.Files+few:
-			return fmt.Errorf("%d open files, %d rounds before %d", now.Files, rounds, before.Files)
-		case now.Heap > before.Heap+room+entry*uint64(max(now.Entries-before.Entries, 0)):
-			return fmt.Errorf("%d MiB on the heap for %d statements, %d rounds before %d for %d", now.Heap>>20, now.Entries, rounds, before.Heap>>20, before.Entries)
+	now := before
+	var holds holding
+	verdict := func(who string, ask func(context.Context) error) {
+		ctx, cancel := w.patientWith(ctx, who)
+		defer cancel()
+		if err := poll(ctx, 500*time.Millisecond, func() error { return ask(ctx) }); err != nil {
+			w.judge.report(i7, who, "after %d rounds: %v", rounds, err)
 		}
-		w.said("  %d nodes, %d rounds: goroutines %d → %d, files %d → %d, heap %d → %d MiB for %d → %d statements",
-			c.Members, rounds, before.Goroutines, now.Goroutines, before.Files, now.Files, before.Heap>>20, now.Heap>>20, before.Entries, now.Entries)
-		return nil
-	}); err != nil {
-		w.judge.report(i7, "crowd", "%v", err)
 	}
-	return nil
+	verdict("crowd", func(ctx context.Context) error {
+		seen, err := all.look(ctx, "?collect=1")
+		if err != nil {
+			return err
+		}
+		now = seen
+		return now.more(before.vitals, c.Members/4+8)
+	})
+	verdict("server", func(ctx context.Context) error {
+		seen, err := w.holding(ctx)
+		if err != nil {
+			return err
+		}
+		holds = seen
+		for n := range c.Members {
+			if name := c.name(n); holds.connections[name] != 1 {
+				return fmt.Errorf("the servers hold %d connections of %s", holds.connections[name], name)
+			}
+		}
+		return holds.more(held)
+	})
+	text := fmt.Sprintf("%d reconnects of %d nodes: goroutines %d → %d, files %d → %d, heap %d → %d MiB; servers: %v → %v", now.Reconnects-before.Reconnects, c.Members,
+		before.Goroutines, now.Goroutines, before.Files, now.Files, before.Heap>>20, now.Heap>>20, held, holds)
+	if int(now.Reconnects-before.Reconnects) < c.Members*rounds {
+		return "", fmt.Errorf("not everybody has lost every connection: %s", text)
+	}
+	return text, nil
 }
 
 var crowdFaults = []fault{
-	{name: "100 more nodes, disconnected 100 times, killed", begin: func(ctx context.Context, w *world) (end, error) {
-		return none, w.churn(ctx, crowdConfig{Members: 100}, 100)
+	{name: "100 more nodes, disconnected 100 times, killed", begin: func(ctx context.Context, w *world) (grip, error) {
+		felt, err := w.churn(ctx, crowdConfig{Members: 100}, 100)
+		return over("%s", felt), err
 	}},
 }

@@ -35,31 +35,58 @@ func (w *world) unmount() error {
 
 // fill takes what is left of the small disk. At the end there is room again, and the
 // operator restarts the server: nats-server turns JetStream off when a write fails.
-func fill(lead bool) func(context.Context, *world) (end, error) {
-	return func(ctx context.Context, w *world) (end, error) {
+func fill(lead bool) begin {
+	return func(ctx context.Context, w *world) (grip, error) {
 		if w.mounted == "" {
-			return nil, errors.New("there is no small disk: mounting one is not allowed here")
+			return grip{}, errors.New("there is no small disk: mounting one is not allowed here")
 		}
 		s := w.servers[len(w.servers)-1]
 		if err := w.lead(ctx, s, lead); err != nil {
-			return nil, err
+			return grip{}, err
 		}
 		filler := filepath.Join(s.dir, "filler")
 		f, err := os.Create(filler)
 		if err != nil {
-			return nil, err
+			return grip{}, err
 		}
 		for _, size := range []int{1 << 20, 1 << 12, 1} {
 			for block := make([]byte, size); err == nil; _, err = f.Write(block) {
 			}
 			err = nil
 		}
-		return func(context.Context) error {
-			err := errors.Join(f.Close(), os.Remove(filler))
-			s.kill()
-			return errors.Join(err, s.start())
+		return grip{
+			felt: func(ctx context.Context) (string, error) { return s.unwell(ctx) },
+			end: func(context.Context) error {
+				err := errors.Join(f.Close(), os.Remove(filler))
+				s.kill()
+				return errors.Join(err, s.start())
+			},
 		}, nil
 	}
+}
+
+// unwell wants a server to have lost its storage.
+func (s *server) unwell(ctx context.Context) (string, error) {
+	var storage struct {
+		Disabled bool `json:"disabled"`
+	}
+	if err := s.ask(ctx, "/jsz", &storage); err != nil {
+		return "", err
+	}
+	if storage.Disabled {
+		return "the server has turned its storage off", nil
+	}
+	var health struct {
+		Status string `json:"status"`
+		Error  string `json:"error"`
+	}
+	if err := s.ask(ctx, "/healthz", &health); err != nil {
+		return "", err
+	}
+	if health.Status == "ok" {
+		return "", errors.New("the server is well")
+	}
+	return fmt.Sprintf("the server says %s: %s", health.Status, health.Error), nil
 }
 
 // lead asks for elections until a server leads the stream, or does not.
@@ -81,24 +108,12 @@ func (w *world) lead(ctx context.Context, s *server, want bool) error {
 	})
 }
 
-// slow makes every write and every sync of some servers take so much longer.
-func slow(who which, by time.Duration) func(context.Context, *world) (end, error) {
-	return func(ctx context.Context, w *world) (end, error) {
-		if w.bin.slow == "" {
-			return nil, errors.New("there are no servers with a slow disk: the standard library could not be changed for them")
-		}
-		return onServers(who, func(_ *world, s *server) error {
-			temporary := s.disk + ".new"
-			return errors.Join(os.WriteFile(temporary, []byte(by.String()), 0o600), os.Rename(temporary, s.disk))
-		}, func(_ *world, s *server) error { return os.Remove(s.disk) })(ctx, w)
-	}
-}
-
 var diskFaults = []fault{
-	{name: "disk of a follower slow, 100 ms", needs: slowServers, hold: 10 * time.Second, begin: slow(following, 100*time.Millisecond)},
-	{name: "disk of the leader slow, 30 ms", needs: slowServers, hold: 10 * time.Second, begin: slow(leading, 30*time.Millisecond)},
-	{name: "disk of the leader slow, 1 s", needs: slowServers, hold: 15 * time.Second, begin: slow(leading, time.Second)},
-	{name: "disks of all servers slow, 300 ms", needs: slowServers, hold: 15 * time.Second, begin: slow(every, 300*time.Millisecond)},
+	{name: "disk of a follower slow, 100 ms", needs: slowServers, hold: 10 * time.Second, begin: slow(following, 100*time.Millisecond, 0, quickest)},
+	{name: "disk of the leader slow, 30 ms", needs: slowServers, hold: 10 * time.Second, begin: slow(leading, 30*time.Millisecond, 30*time.Millisecond, median)},
+	{name: "disk of the leader slow, 1 s", needs: slowServers, hold: 15 * time.Second, begin: slow(leading, time.Second, time.Second, slowest)},
+	{name: "disks of all servers slow, 300 ms", needs: slowServers, hold: 15 * time.Second, begin: slow(every, 300*time.Millisecond, 300*time.Millisecond, median)},
+	{name: "disks of all servers slow to read, 50 ms; leader and nodes killed and started", needs: slowServers, hold: 8 * time.Second, begin: slowToRead(50 * time.Millisecond)},
 	{name: "disk of a follower full", hold: 8 * time.Second, begin: fill(false)},
 	{name: "disk of the leader full", hold: 8 * time.Second, begin: fill(true)},
 }

@@ -58,7 +58,8 @@ all %d tokens whose revocation was ever acknowledged.
 	}
 	b.WriteString("\nHealed: seconds from the end of the fault; for nodes until the last one is ready with a view of after the fault,\n" +
 		"for publishers until a revocation is acknowledged, for issuers until both are ready. A time in brackets is how long the\nfault lasted. Machine stalled: how long a process that wants to run every 5 ms and does nothing else was kept from it by more than\n" +
-		"50 ms, in all and at once, from the beginning of the fault until all was checked; healing is given so much longer.\n\n")
+		"50 ms, in all and at once, from the beginning of the fault until all was checked; healing is given so much longer.\n" +
+		"Felt: what the fault did to those whom it hit, looked at just before it ended: a row whose fault nobody has noticed fails.\n\n")
 	b.WriteString(r.table())
 	if !r.platform.disk {
 		b.WriteString("\nNo disk could be filled: mounting a small one was not allowed.\n")
@@ -73,7 +74,7 @@ var promises = [...]string{
 	"no living token that nothing covers gets a 401, and none a 503 from a node whose view is a second younger than its bound.",
 	"everything heals by itself within a minute after the fault has ended.",
 	"all nodes hold the same: at the same sequence their digests are equal.",
-	"no consumer is left on the server; at the end of the run no node holds more goroutines or files than at its beginning.",
+	"no consumer is left on the servers once the nodes follow; at the end of the run no node holds more goroutines, files or memory than at its beginning, and the servers hold exactly the connections and subscriptions of those who live.",
 }
 
 // load is how busy the machine is, as the system says.

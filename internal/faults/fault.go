@@ -13,7 +13,7 @@ type fault struct {
 	short bool          // part of the short form
 	hold  time.Duration // how long it lasts
 	needs need          // what must have been built for it
-	begin func(context.Context, *world) (end, error)
+	begin begin
 }
 
 // need is what only some faults need.
@@ -24,25 +24,48 @@ const (
 	slowServers                  // servers whose disk can be slow
 )
 
-// end makes a fault stop. What follows is for the programme to heal by itself.
-type end func(context.Context) error
+// begin makes a fault happen.
+type begin func(context.Context, *world) (grip, error)
 
-// none is the end of a fault that is over at once.
-func none(context.Context) error { return nil }
+// grip is a fault that has begun.
+type grip struct {
+	// felt says what it does to those whom it has hit, at the end of its time. A fault of which nobody notices
+	// anything shows nothing: that is an error.
+	felt func(context.Context) (string, error)
+	end  func(context.Context) error // what follows is for the programme to heal by itself
+}
 
-// pair is two faults at the same time.
+// over is a fault that has been and is over.
+func over(format string, args ...any) grip {
+	text := fmt.Sprintf(format, args...)
+	return grip{func(context.Context) (string, error) { return text, nil }, func(context.Context) error { return nil }}
+}
+
+// together is two faults at the same time.
+func together(a, b begin) begin {
+	return func(ctx context.Context, w *world) (grip, error) {
+		first, err := a(ctx, w)
+		if err != nil {
+			return grip{}, err
+		}
+		second, err := b(ctx, w)
+		if err != nil {
+			return grip{}, errors.Join(err, first.end(ctx))
+		}
+		return grip{
+			felt: func(ctx context.Context) (string, error) {
+				one, err1 := first.felt(ctx)
+				other, err2 := second.felt(ctx)
+				return one + "; " + other, errors.Join(err1, err2)
+			},
+			end: func(ctx context.Context) error { return errors.Join(first.end(ctx), second.end(ctx)) },
+		}, nil
+	}
+}
+
+// pair is a fault that is two at the same time.
 func pair(a, b fault) fault {
-	return fault{name: a.name + " + " + b.name, hold: max(a.hold, b.hold), needs: a.needs | b.needs, begin: func(ctx context.Context, w *world) (end, error) {
-		endA, err := a.begin(ctx, w)
-		if err != nil {
-			return nil, err
-		}
-		endB, err := b.begin(ctx, w)
-		if err != nil {
-			return nil, errors.Join(err, endA(ctx))
-		}
-		return func(ctx context.Context) error { return errors.Join(endA(ctx), endB(ctx)) }, nil
-	}}
+	return fault{name: a.name + " + " + b.name, hold: max(a.hold, b.hold), needs: a.needs | b.needs, begin: together(a.begin, b.begin)}
 }
 
 // episode is what was seen of one fault.
@@ -50,9 +73,11 @@ type episode struct {
 	fault
 	healing
 	verdicts
+	felt        string
 	acked, lost int
 	stalled     [2]time.Duration // what the machine took from everybody: altogether, and at the longest at once
 	err         error            // the fault itself could not be made
+	unfelt      error            // nobody noticed it
 }
 
 // run makes one fault happen in a world that is well, and waits until it is well
@@ -62,15 +87,17 @@ func (w *world) run(ctx context.Context, f fault) episode {
 	acked, _, lost := w.ledger.count()
 	w.said("%s", f.name)
 	began := time.Now()
-	stop, err := f.begin(ctx, w)
+	grip, err := f.begin(ctx, w)
 	if err != nil {
 		e.err = fmt.Errorf("%s: %w", f.name, err)
+		w.said("  NOT RUN: %v", err)
 	} else {
-		select {
-		case <-time.After(f.hold):
-		case <-ctx.Done():
+		pause(ctx, f.hold)
+		if e.felt, err = grip.felt(ctx); err != nil {
+			e.unfelt = fmt.Errorf("%s: it was not felt: %w", f.name, err)
+			w.said("  NOT FELT: %v", err)
 		}
-		if err := stop(ctx); err != nil {
+		if err := grip.end(ctx); err != nil {
 			e.err = fmt.Errorf("end of %s: %w", f.name, err)
 		}
 	}
@@ -80,9 +107,17 @@ func (w *world) run(ctx context.Context, f fault) episode {
 	ackedNow, _, lostNow := w.ledger.count()
 	e.acked, e.lost = ackedNow-acked, lostNow-lost
 	e.stalled[0], e.stalled[1] = w.canary.since(began)
+	w.said("  felt: %s", e.felt)
 	w.said("  machine stalled for %v; nodes %v, publishers %v, issuers %v; %d acknowledged, %d not; %d accepted, %d refused, %d unjudged, %d unanswered; oldest view accepted with %v", round(e.stalled[0]), round(e.nodes), round(e.publish), round(e.issuers), e.acked, e.lost,
 		e.accepted, e.refused, e.unjudged, e.none, round(e.worst))
 	return e
 }
 
 func round(d time.Duration) time.Duration { return d.Round(10 * time.Millisecond) }
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,6 +20,7 @@ type guard struct {
 	dir       string
 	authority *buskeys.Authority
 	address   string // of the server
+	monitor   string // where it says what it holds
 	store     string
 
 	mu      sync.Mutex // guards what follows
@@ -85,6 +85,23 @@ func (g *guard) admit(names ...string) error {
 	return nil
 }
 
+// others is everybody but the driver.
+func (g *guard) others() []string {
+	return []string{"issuer-1", "deny-1", "deny-2", "allow-1", "allow-2", "publisher-0", "publisher-1"}
+}
+
+// knows says whether a public nkey is one that somebody has now.
+func (g *guard) knows(public string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, has := range g.users {
+		if has == public {
+			return true
+		}
+	}
+	return false
+}
+
 // write writes the server's configuration.
 func (g *guard) write() error {
 	g.mu.Lock()
@@ -96,8 +113,8 @@ func (g *guard) write() error {
 		}
 	}
 	slices.Sort(users)
-	text := fmt.Sprintf("listen: %q\njetstream {store_dir: %q, sync_interval: always}\ntls {cert_file: %q, key_file: %q, ca_file: %q, verify: true, timeout: 5}\nauthorization {users: [\n%s\n]}\n",
-		g.address, g.store, g.path("server.crt"), g.path("server.key"), g.path("ca.crt"), strings.Join(users, "\n"))
+	text := fmt.Sprintf("listen: %q\nhttp: %q\njetstream {store_dir: %q, sync_interval: always}\ntls {cert_file: %q, key_file: %q, ca_file: %q, verify: true, timeout: 5}\nauthorization {users: [\n%s\n]}\n",
+		g.address, g.monitor, g.store, g.path("server.crt"), g.path("server.key"), g.path("ca.crt"), strings.Join(users, "\n"))
 	return buskeys.WriteSecret(g.path("nats.conf"), []byte(text))
 }
 
@@ -107,14 +124,18 @@ func (g *guard) start(w *world) error {
 	if g.address, err = ports.Address(); err != nil {
 		return err
 	}
+	if g.monitor, err = ports.Address(); err != nil {
+		return err
+	}
 	g.store = filepath.Join(w.dir, "nats-0")
-	if err := g.admit("driver", "issuer-1", "deny-1", "deny-2", "allow-1", "allow-2", "publisher-0", "publisher-1"); err != nil {
+	if err := g.admit(append(g.others(), "driver")...); err != nil {
 		return err
 	}
 	if err := g.write(); err != nil {
 		return err
 	}
 	s := &server{address: g.address, dir: g.store, process: &process{name: "nats-0", args: []string{w.bin.natsd, "-conf", g.path("nats.conf")}}}
+	s.monitor = g.monitor
 	w.servers = append(w.servers, s)
 	return s.start()
 }
@@ -150,20 +171,4 @@ func (g *guard) flags(name string) []string {
 	}
 	c := g.config(events.ConnectConfig{}, name)
 	return []string{"--nats-ca", c.CAFile, "--nats-cert", c.CertFile, "--nats-key", c.KeyFile, "--nats-nkey", c.NKeyFile}
-}
-
-// told wants the readiness probe of a node to name the cause.
-func (n *node) told(ctx context.Context, cause string) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	return poll(ctx, 50*time.Millisecond, func() error {
-		var r readiness
-		if err := n.get(ctx, "http://"+n.Listen+"/readyz", &r); err != nil {
-			return err
-		}
-		if r.Ready || !strings.Contains(r.Reason, cause) {
-			return fmt.Errorf("%s is ready %v and says %q, nothing of %q", n.Name, r.Ready, r.Reason, cause)
-		}
-		return nil
-	})
 }

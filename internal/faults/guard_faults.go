@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -11,16 +13,9 @@ import (
 // certificate is a whole second.
 const brief = 2 * time.Second
 
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
-}
-
 // expireNodes lets the certificates of some nodes expire while they are connected, and
 // then breaks their connections. At the end they get new ones.
-func expireNodes(ctx context.Context, w *world) (end, error) {
+func expireNodes(ctx context.Context, w *world) (grip, error) {
 	var some []*node
 	for _, n := range w.nodes {
 		if n.Name == "deny-1" || n.Name == "allow-1" {
@@ -29,79 +24,117 @@ func expireNodes(ctx context.Context, w *world) (end, error) {
 	}
 	for _, n := range some {
 		if err := w.guard.certify(n.Name, brief); err != nil {
-			return nil, err
+			return grip{}, err
 		}
 		_ = eachLink(n.links, (*link).drop) // it connects again with this one; has no error
 	}
 	pause(ctx, brief+time.Second)
 	for _, n := range some { // it stands although it has expired
 		if err := n.well(ctx, time.Now().Add(-time.Second)); err != nil {
-			return nil, fmt.Errorf("a certificate that expires disturbs a connection: %w", err)
+			return grip{}, fmt.Errorf("a certificate that expires disturbs a connection: %w", err)
 		}
 		_ = eachLink(n.links, (*link).drop)
 	}
-	return func(ctx context.Context) error {
-		var errs []error
-		for _, n := range some {
-			if !n.Allow {
-				errs = append(errs, n.told(ctx, "certificate"))
-			}
-			errs = append(errs, w.guard.certify(n.Name, time.Hour))
-		}
-		return errors.Join(errs...)
+	return grip{
+		felt: func(ctx context.Context) (string, error) { return w.shutOut(ctx, "certificate", "deny-1", "allow-1") },
+		end: func(context.Context) error {
+			return errors.Join(w.guard.certify("deny-1", time.Hour), w.guard.certify("allow-1", time.Hour))
+		},
 	}, nil
 }
 
+// shutOut wants the server to have no connection of some, and the nodes among them that deny to name the cause.
+func (w *world) shutOut(ctx context.Context, cause string, names ...string) (string, error) {
+	if err := w.absent(ctx, names); err != nil {
+		return "", err
+	}
+	text := fmt.Sprintf("no connection of %s", strings.Join(names, ", "))
+	for _, n := range w.nodes {
+		if slices.Contains(names, n.Name) && !n.Allow {
+			if err := n.told(ctx, cause); err != nil {
+				return "", err
+			}
+			text = fmt.Sprintf("%s, %s names %q", text, n.Name, cause)
+		}
+	}
+	return text, nil
+}
+
 // expireServer does the same to the server: nobody gets in any more.
-func expireServer(ctx context.Context, w *world) (end, error) {
+func expireServer(ctx context.Context, w *world) (grip, error) {
 	if err := w.guard.certify("server", brief, "127.0.0.1"); err != nil {
-		return nil, err
+		return grip{}, err
 	}
 	if err := w.guard.reload(w); err != nil {
-		return nil, err
+		return grip{}, err
 	}
 	pause(ctx, brief+time.Second)
 	for _, k := range w.links {
 		k.drop()
 	}
-	return func(ctx context.Context) error {
-		var errs []error
-		for _, n := range w.nodes {
-			if !n.Allow {
-				errs = append(errs, n.told(ctx, "renew it at the server"))
+	return grip{
+		felt: func(ctx context.Context) (string, error) {
+			return w.shutOut(ctx, "renew it at the server", w.guard.others()...)
+		},
+		end: func(context.Context) error {
+			return errors.Join(w.guard.certify("server", time.Hour, "127.0.0.1"), w.guard.reload(w))
+		},
+	}, nil
+}
+
+// absent wants the server to have no connection of some. One that tries is there for a moment, and subscribes to nothing.
+func (w *world) absent(ctx context.Context, names []string) error {
+	all, err := w.clients(ctx)
+	for _, c := range all {
+		for _, name := range names {
+			if c.Subscriptions > 0 && (c.Name == "faults-"+name || c.Name == "quash-issuer" && name == "issuer-1") {
+				err = fmt.Errorf("%s is connected: %+v", name, c)
 			}
 		}
-		return errors.Join(append(errs, w.guard.certify("server", time.Hour, "127.0.0.1"), w.guard.reload(w))...)
-	}, nil
+	}
+	return err
 }
 
 // takeUsers has the server forget the nkeys of some, who lose their connections at once, and
 // know them again at the end.
-func takeUsers(names ...string) func(context.Context, *world) (end, error) {
-	return func(_ context.Context, w *world) (end, error) {
+func takeUsers(names ...string) begin {
+	return func(_ context.Context, w *world) (grip, error) {
 		if err := w.guard.take(w, names...); err != nil {
-			return nil, err
+			return grip{}, err
 		}
-		return func(ctx context.Context) error {
-			var errs []error
-			for _, n := range w.nodes {
-				for _, name := range names {
-					if n.Name == name && !n.Allow {
-						errs = append(errs, n.told(ctx, "does not accept this user"))
-					}
-				}
-			}
-			return errors.Join(append(errs, w.guard.take(w))...)
+		return grip{
+			felt: func(ctx context.Context) (string, error) {
+				return w.shutOut(ctx, "does not accept this user", names...)
+			},
+			end: func(context.Context) error { return w.guard.take(w) },
 		}, nil
 	}
 }
 
 // changeSeeds gives everybody but the driver a new nkey, the files first.
-func changeSeeds(_ context.Context, w *world) (end, error) {
-	if err := w.guard.admit("issuer-1", "deny-1", "deny-2", "allow-1", "allow-2", "publisher-0", "publisher-1"); err != nil {
-		return nil, err
+func changeSeeds(_ context.Context, w *world) (grip, error) {
+	began := time.Now()
+	if err := w.guard.admit(w.guard.others()...); err != nil {
+		return grip{}, err
 	}
-	return none, w.guard.reload(w)
+	if err := w.guard.reload(w); err != nil {
+		return grip{}, err
+	}
+	return grip{
+		felt: func(ctx context.Context) (string, error) {
+			all, err := w.clients(ctx)
+			for _, c := range all {
+				if c.Start.Before(began) || !w.guard.knows(c.User) {
+					return "", fmt.Errorf("%s is still connected with what it had before", c.Name)
+				}
+			}
+			if err != nil || len(all) == 0 {
+				return "", fmt.Errorf("%d connections: %w", len(all), err)
+			}
+			return fmt.Sprintf("%d connected anew, with new nkeys", len(all)), nil
+		},
+		end: func(context.Context) error { return nil },
+	}, nil
 }
 
 var guardFaults = []fault{
@@ -141,7 +174,7 @@ func guarded(ctx context.Context, bin binaries, faults []fault, said func(string
 	if v := w.judge.harvest(); len(v.found) > 0 {
 		return nil, fmt.Errorf("the guarded world is not well before the first fault: %v at %s: %s", v.found[0].invariant, v.found[0].node, v.found[0].what)
 	}
-	before := w.vitals(ctx)
+	before := w.census(ctx)
 	r = &result{}
 	for _, f := range faults {
 		r.episodes = append(r.episodes, w.run(ctx, f))

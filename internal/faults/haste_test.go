@@ -45,22 +45,24 @@ func TestHasteIsFound(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	e := w.run(ctx, fault{hold: 5 * time.Second, begin: func(ctx context.Context, w *world) (end, error) {
+	e := w.run(ctx, fault{hold: 5 * time.Second, begin: func(ctx context.Context, w *world) (grip, error) {
 		if err := w.issuers[0].freeze(); err != nil {
-			return nil, err
+			return grip{}, err
 		}
 		if err := errors.Join(w.js.DeleteStream(ctx, events.StreamName), w.ensure(ctx)); err != nil {
-			return nil, err
+			return grip{}, err
 		}
 		for _, n := range w.nodes {
-			if err := restartNode(ctx, n); err != nil {
-				return nil, err
+			if err := restartNode.do(ctx, w, n); err != nil {
+				return grip{}, err
 			}
 		}
-		return func(context.Context) error { return w.issuers[0].thaw() }, nil
+		g := over("stream made anew, everybody started while the issuer stands still")
+		g.end = func(context.Context) error { return w.issuers[0].thaw() }
+		return g, nil
 	}})
-	if e.err != nil {
-		t.Fatal(e.err)
+	if err := errors.Join(e.err, e.unfelt); err != nil {
+		t.Fatal(err)
 	}
 	for _, v := range e.found {
 		if v.node != string(bugHaste) {

@@ -19,6 +19,7 @@ type ledger struct {
 	acked []*token   // in the order of their acknowledgements
 	tried int        // revocations attempted
 	lost  int        // that got no acknowledgement
+	full  int        // of these, because the stream was full
 }
 
 // scopes are those of most statements; of the wider ones there are a few.
@@ -61,12 +62,6 @@ func (l *ledger) ack(t *token) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.acked = append(l.acked, t)
-}
-
-func (l *ledger) noAck() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.lost++
 }
 
 // pick chooses a token to show; nil: there is none of that sort yet.

@@ -68,7 +68,7 @@ func runNode(ctx context.Context, text string) error {
 		w.WriteHeader(http.StatusOK)
 	}))))
 	front := &http.Server{Addr: c.Listen, Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	back := &http.Server{Addr: c.Control, Handler: controls(&wall), ReadHeaderTimeout: 5 * time.Second}
+	back := &http.Server{Addr: c.Control, Handler: controls(&wall, v), ReadHeaderTimeout: 5 * time.Second}
 	ended := make(chan error, 4)
 	go func() { ended <- front.ListenAndServe() }()
 	go func() { ended <- back.ListenAndServe() }()

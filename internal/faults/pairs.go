@@ -1,9 +1,6 @@
 package main
 
-import (
-	"context"
-	"time"
-)
+import "time"
 
 // pairs are two faults at once: where one hides what the other does.
 func pairs() []fault {
@@ -11,8 +8,8 @@ func pairs() []fault {
 	for _, f := range alone() {
 		named[f.name] = f
 	}
-	restarts := fault{name: "nodes killed three times", begin: onNodes("deny-2 deny-3 allow-1 allow-4", killAgain, already)}
-	restart := fault{name: "all nodes killed and started at once", hold: 6 * time.Second, begin: onNodes("", restartNode, already)}
+	restarts := fault{name: "nodes killed three times", begin: onNodes("deny-2 deny-3 allow-1 allow-4", killThrice)}
+	restart := fault{name: "all nodes killed and started at once", hold: 6 * time.Second, begin: onNodes("", restartNode)}
 	return []fault{
 		pair(named["leader killed"], restarts),
 		pair(named["all servers killed"], restart),
@@ -30,8 +27,9 @@ func pairs() []fault {
 		pair(named["statements again, in another order, weaker"], named["undecodable and hostile events"]),
 		pair(named["disks of all servers slow, 300 ms"], restarts),
 		shortly(pair(named["stream deleted and created again"], named["nodes killed and started again"])),
-		long("leader and an issuer frozen", onServers(leading, freezeServer, thawServer), named["an issuer frozen"].begin),
-		long("follower and nodes frozen", onServers(following, freezeServer, thawServer), named["nodes frozen"].begin),
+		long("leader and an issuer frozen, clocks that drift by one fiftieth, their nodes in a black hole at the end",
+			together(onServers(leading, freezeServer), named["an issuer frozen"].begin), drifting(50*time.Second)),
+		long("follower and nodes frozen", onServers(following, freezeServer), named["nodes frozen"].begin),
 	}
 }
 
@@ -42,10 +40,8 @@ func shortly(f fault) fault {
 }
 
 // long is two faults for a minute.
-func long(name string, a, b func(context.Context, *world) (end, error)) fault {
-	f := pair(fault{begin: a}, fault{begin: b})
-	f.name, f.hold = name, time.Minute
-	return f
+func long(name string, a, b begin) fault {
+	return fault{name: name, hold: time.Minute, begin: together(a, b)}
 }
 
 // alone is every fault by itself.

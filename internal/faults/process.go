@@ -88,6 +88,18 @@ func (p *process) kill() {
 	}
 }
 
+// shoot is kill of somebody who must be alive before it and must die of it.
+func (p *process) shoot() error {
+	if err := p.err(); err != nil {
+		return err
+	}
+	p.kill()
+	if st, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !st.Signaled() {
+		return fmt.Errorf("%s has ended of itself: %v", p.name, p.cmd.ProcessState)
+	}
+	return nil
+}
+
 func (p *process) freeze() error { return p.signal(syscall.SIGSTOP) }
 func (p *process) thaw() error   { return p.signal(syscall.SIGCONT) }
 
@@ -103,5 +115,8 @@ func (p *process) err() error {
 	if p.alive() {
 		return nil
 	}
-	return fmt.Errorf("%s has ended: %v: %s", p.name, p.cmd.ProcessState, p.said.String())
+	return fmt.Errorf("%s %w: %v: %s", p.name, errEnded, p.cmd.ProcessState, p.said.String())
 }
+
+// errEnded: nobody starts it again, so there is nothing to wait for.
+var errEnded = errors.New("has ended by itself")

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -42,10 +41,13 @@ func programme(ctx context.Context, bin binaries, faults []fault, disk bool, sai
 	if v := w.judge.harvest(); len(v.found) > 0 {
 		return nil, fmt.Errorf("the world is not well before the first fault: %v at %s: %s", v.found[0].invariant, v.found[0].node, v.found[0].what)
 	}
-	before := w.vitals(ctx)
+	before := w.census(ctx)
 	r = &result{}
 	for _, f := range faults {
 		r.episodes = append(r.episodes, w.run(ctx, f))
+		if f.needs&oldVersions != 0 { // what other programs held says nothing of these
+			before = w.census(ctx)
+		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
@@ -75,69 +77,11 @@ func (w *world) build(ctx context.Context, servers, issuers int) error {
 	return nil
 }
 
-// last looks at everything once more: every acknowledged revocation at every node,
-// and what the processes hold that were never killed.
-func (w *world) last(ctx context.Context, before map[string]vitals, r *result) episode {
-	e := episode{fault: fault{name: "everything once more at the end"}}
-	w.said("%s", e.name)
-	began := time.Now()
-	e.healing = w.heal(ctx)
-	w.settle(ctx, 0)
-	r.rechecks, _, _ = w.ledger.count()
-	w.grown(ctx, before)
-	e.stalled[0], e.stalled[1] = w.canary.since(began)
-	e.verdicts = w.judge.harvest()
-	return e
-}
-
-func (w *world) vitals(ctx context.Context) map[string]vitals {
-	all := map[string]vitals{}
-	for _, n := range w.nodes {
-		v, err := n.vitals(ctx)
-		if err != nil {
-			w.judge.report(i7, n.Name, "does not say what it holds: %v", err)
-		}
-		all[n.Name] = v
-	}
-	return all
-}
-
-// grown compares goroutines and open files with those of the beginning (I7). What
-// serves the probes comes and goes by a few.
-func (w *world) grown(ctx context.Context, before map[string]vitals) {
-	const few = 20
-	ctx, cancel := w.patient(ctx)
-	defer cancel()
-	var all sync.WaitGroup
-	for _, n := range w.nodes {
-		was := before[n.Name]
-		all.Go(func() {
-			if err := poll(ctx, 200*time.Millisecond, func() error {
-				now, err := n.vitals(ctx)
-				switch {
-				case err != nil:
-					return err
-				case now.Goroutines > was.Goroutines+few:
-					return fmt.Errorf("%d goroutines, at the beginning %d", now.Goroutines, was.Goroutines)
-				case now.Files > was.Files+few:
-					return fmt.Errorf("%d open files, at the beginning %d", now.Files, was.Files)
-				}
-				return nil
-			}); err != nil {
-				w.judge.report(i7, n.Name, "%v", err)
-			}
-		})
-	}
-	all.Wait()
-}
-
 // err is nil if every promise was kept.
 func (r *result) err() error {
 	var errs []error
 	for _, e := range r.episodes {
-		if e.err != nil {
-			errs = append(errs, e.err)
-		}
+		errs = append(errs, e.err, e.unfelt)
 		for i, v := range e.found {
 			if i == 5 {
 				errs = append(errs, fmt.Errorf("%s: and %d more", e.name, len(e.found)-i))
@@ -156,15 +100,15 @@ func (r *result) table() string {
 	for i := i1; i <= lastCheck; i++ {
 		fmt.Fprintf(&b, " %v |", i)
 	}
-	b.WriteString(" nodes healed after | publishers | issuers | acknowledged | not | answers 200 / 401 / 503 / none | oldest view a Deny node accepted with | machine stalled, in all / at once |\n|---|")
-	b.WriteString(strings.Repeat("---|", int(lastCheck)+8) + "\n")
+	b.WriteString(" nodes healed after | publishers | issuers | acknowledged | not | answers 200 / 401 / 503 / none | oldest view a Deny node accepted with | machine stalled, in all / at once | felt |\n|---|")
+	b.WriteString(strings.Repeat("---|", int(lastCheck)+9) + "\n")
 	for _, e := range r.episodes {
 		fmt.Fprintf(&b, "| %s |", e.title())
 		for i := i1; i <= lastCheck; i++ {
 			fmt.Fprintf(&b, " %s |", e.verdict(i))
 		}
-		fmt.Fprintf(&b, " %s | %s | %s | %d | %d | %d / %d / %d / %d | %s | %s / %s |\n", seconds(e.nodes), seconds(e.publish), seconds(e.issuers), e.acked, e.lost,
-			e.accepted, e.refused, e.unjudged, e.none, seconds(e.worst), seconds(e.stalled[0]), seconds(e.stalled[1]))
+		fmt.Fprintf(&b, " %s | %s | %s | %d | %d | %d / %d / %d / %d | %s | %s / %s | %s |\n", seconds(e.nodes), seconds(e.publish), seconds(e.issuers), e.acked, e.lost,
+			e.accepted, e.refused, e.unjudged, e.none, seconds(e.worst), seconds(e.stalled[0]), seconds(e.stalled[1]), e.effect())
 	}
 	return b.String()
 }
@@ -190,6 +134,17 @@ func (e episode) verdict(i invariant) string {
 		return fmt.Sprintf("**VIOLATED** ×%d", n)
 	}
 	return "ok"
+}
+
+// effect is what was felt of it, for people.
+func (e episode) effect() string {
+	switch {
+	case e.err != nil && e.felt == "":
+		return e.err.Error()
+	case e.unfelt != nil:
+		return "**NOT FELT**"
+	}
+	return strings.ReplaceAll(e.felt, "|", "/")
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }

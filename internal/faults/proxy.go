@@ -23,6 +23,16 @@ type link struct {
 	delay time.Duration
 	flows map[*flow]struct{}
 	ended bool
+	seen  traffic
+	tap   func(piece []byte) (pass bool) // sees what comes from whoever dialled; nil: nobody listens
+}
+
+// traffic is what has happened on a link since its last fault began.
+type traffic struct {
+	passed  int // bytes that went through
+	held    int // that were kept back, or made to wait
+	broken  int // connections
+	refused int // attempts to connect
 }
 
 // flow is one connection through a link.
@@ -38,6 +48,15 @@ func (p *flow) close() {
 		_ = p.near.Close() // either side may be gone
 		_ = p.far.Close()
 	})
+}
+
+func (p *flow) over() bool {
+	select {
+	case <-p.broken:
+		return true
+	default:
+		return false
+	}
 }
 
 func newLink(target string) (*link, error) {
@@ -70,6 +89,9 @@ func (k *link) accept() {
 func (k *link) serve(near net.Conn) {
 	k.mu.Lock()
 	cut := k.cut || k.ended
+	if cut {
+		k.seen.refused++
+	}
 	k.mu.Unlock()
 	if cut {
 		_ = near.Close()
@@ -84,6 +106,7 @@ func (k *link) serve(near net.Conn) {
 	defer p.close()
 	k.mu.Lock()
 	if k.cut || k.ended {
+		k.seen.refused++
 		k.mu.Unlock()
 		return
 	}
@@ -106,8 +129,15 @@ func (k *link) copy(p *flow, to, from net.Conn) {
 		n, err := from.Read(buf)
 		if n > 0 {
 			k.mu.Lock()
-			gate, delay := k.gate, k.delay
+			gate, delay, tap := k.gate, k.delay, k.tap
+			gone := p.over()
+			if !gone {
+				k.count(n)
+			}
 			k.mu.Unlock()
+			if gone {
+				return
+			}
 			select {
 			case <-gate:
 			case <-p.broken:
@@ -120,6 +150,9 @@ func (k *link) copy(p *flow, to, from net.Conn) {
 					return
 				}
 			}
+			if tap != nil && from == p.near && !tap(buf[:n]) {
+				return
+			}
 			if _, err := to.Write(buf[:n]); err != nil {
 				return
 			}
@@ -130,18 +163,34 @@ func (k *link) copy(p *flow, to, from net.Conn) {
 	}
 }
 
+// count notes a piece that has come. The lock is held.
+func (k *link) count(n int) {
+	open := k.delay == 0
+	select {
+	case <-k.gate:
+	default:
+		open = false
+	}
+	if open {
+		k.seen.passed += n
+	} else {
+		k.seen.held += n
+	}
+}
+
 // sever breaks all connections and accepts no more until mend.
 func (k *link) sever() {
 	k.mu.Lock()
-	k.cut = true
-	k.mu.Unlock()
-	k.drop()
+	defer k.mu.Unlock()
+	k.cut, k.seen = true, traffic{}
+	k.breakAll()
 }
 
 // swallow keeps connections and lets nothing through until mend.
 func (k *link) swallow() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.seen = traffic{}
 	select {
 	case <-k.gate:
 		k.gate = make(chan struct{})
@@ -153,7 +202,7 @@ func (k *link) swallow() {
 func (k *link) slow(d time.Duration) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.delay = d
+	k.delay, k.seen = d, traffic{}
 }
 
 // mend undoes sever, swallow and slow.
@@ -168,20 +217,47 @@ func (k *link) mend() {
 	}
 }
 
+// listen has somebody see every piece that comes from whoever dialled, and keep it back. Nil: nobody any more.
+func (k *link) listen(tap func([]byte) bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.tap = tap
+}
+
 // drop breaks all connections once.
 func (k *link) drop() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.breakAll()
+}
+
+// breakAll does that. The lock is held.
+func (k *link) breakAll() {
 	for p := range k.flows {
+		k.seen.broken++
 		p.close()
 	}
+}
+
+// seenOn is what was seen on some links together.
+func seenOn(links []*link) (all traffic) {
+	for _, k := range links {
+		if k == nil {
+			continue
+		}
+		k.mu.Lock()
+		all.passed, all.held = all.passed+k.seen.passed, all.held+k.seen.held
+		all.broken, all.refused = all.broken+k.seen.broken, all.refused+k.seen.refused
+		k.mu.Unlock()
+	}
+	return all
 }
 
 func (k *link) close() {
 	_ = k.listener.Close()
 	k.mu.Lock()
 	k.ended = true
+	k.breakAll()
 	k.mu.Unlock()
-	k.drop()
 	k.done.Wait()
 }

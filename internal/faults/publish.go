@@ -52,7 +52,7 @@ func (w *world) publish(ctx context.Context, p *events.Publisher) {
 	defer cancel()
 	t.about.ID = events.NewID()
 	if _, err := p.Publish(ctx, t.about); err != nil {
-		w.ledger.noAck()
+		w.ledger.noAck(err)
 		return
 	}
 	w.ledger.ack(t)

@@ -121,38 +121,53 @@ func (w *world) people(ctx context.Context) {
 func (w *world) visit(ctx context.Context) {
 	w.between.RLock()
 	defer w.between.RUnlock()
-	var in struct {
-		Access string `json:"access_token"`
-	}
+	w.visits.Lock()
+	defer w.visits.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, 6*time.Second)
 	defer cancel()
 	first := rand.IntN(len(w.issuers))
-	text, status, err := w.issuers[first].call(ctx, http.MethodPost, "/quash/login", "", map[string]string{"username": personName, "password": personPassword})
-	if err != nil || status != http.StatusOK || json.Unmarshal(text, &in) != nil {
+	t, err := w.login(ctx, w.issuers[first])
+	if err != nil {
 		return
+	}
+	remove := w.ledger.addYoung(t)
+	defer remove()
+	pause(ctx, 300*time.Millisecond)
+	t.asked.Store(time.Now().UnixNano())
+	for n := first + 1; ctx.Err() == nil; n++ {
+		switch w.issuers[n%len(w.issuers)].logout(ctx, t) {
+		case http.StatusOK:
+			w.ledger.ack(t)
+			return
+		case http.StatusUnauthorized:
+			return // an earlier attempt was heard and its answer was lost: nothing was promised to us
+		}
+		pause(ctx, 200*time.Millisecond)
+	}
+}
+
+// login gets a token for the person.
+func (w *world) login(ctx context.Context, r *replica) (*token, error) {
+	var in struct {
+		Access string `json:"access_token"`
+	}
+	text, status, err := r.call(ctx, http.MethodPost, "/quash/login", "", map[string]string{"username": personName, "password": personPassword})
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("login: status %d", status)
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &in)
 	}
 	t := &token{raw: in.Access, young: true}
 	t.about = events.Revocation{Issuer: w.issuerURL, Scope: events.Session, Key: "of a login"}
-	remove := w.ledger.addYoung(t)
-	defer remove()
-	select {
-	case <-ctx.Done():
-		return
-	case <-time.After(300 * time.Millisecond):
+	return t, err
+}
+
+// logout returns the status; 0: there was no answer.
+func (r *replica) logout(ctx context.Context, t *token) int {
+	_, status, err := r.call(ctx, http.MethodPost, "/quash/logout", t.raw, nil)
+	if err != nil {
+		return 0
 	}
-	t.asked.Store(time.Now().UnixNano())
-	for n := first + 1; ctx.Err() == nil; n++ {
-		_, status, err := w.issuers[n%len(w.issuers)].call(ctx, http.MethodPost, "/quash/logout", t.raw, nil)
-		if err == nil && status == http.StatusOK {
-			w.ledger.ack(t)
-			return
-		}
-		if err == nil && status == http.StatusUnauthorized {
-			return // an earlier attempt was heard and its answer was lost: nothing was promised to us
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(200 * time.Millisecond):
-		}
-	}
+	return status
 }

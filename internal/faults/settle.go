@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,8 +20,10 @@ type healing struct {
 	issuers time.Duration // both say that they are ready
 }
 
-// longPatience is how long healing may take before it counts as not happening.
-const longPatience = time.Minute
+const (
+	longPatience  = time.Minute     // how long healing may take before it counts as not happening
+	shortPatience = 5 * time.Second // the same for whom it is known not to happen
+)
 
 // readiness is what a node's readiness probe says.
 type readiness struct {
@@ -32,6 +35,9 @@ type readiness struct {
 
 // well returns nil once the node is ready with a view of after an instant.
 func (n *node) well(ctx context.Context, after time.Time) error {
+	if err := n.err(); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	var r readiness
@@ -52,14 +58,14 @@ func (n *node) well(ctx context.Context, after time.Time) error {
 // heal waits until everything works again after the end of a fault (I5).
 func (w *world) heal(ctx context.Context) (h healing) {
 	end := time.Now()
-	ctx, cancel := w.patient(ctx)
-	defer cancel()
 	acked, _, _ := w.ledger.count()
 	var all sync.WaitGroup
-	wait := func(who string, took *time.Duration, ask func() error) {
+	wait := func(who string, took *time.Duration, ask func(context.Context) error) {
 		all.Go(func() {
-			if err := poll(ctx, 50*time.Millisecond, ask); err != nil {
-				w.judge.report(i5, who, "does not heal within %v: %v", w.patience, err)
+			ctx, cancel := w.patientWith(ctx, who)
+			defer cancel()
+			if err := poll(ctx, 50*time.Millisecond, func() error { return ask(ctx) }); err != nil {
+				w.judge.report(i5, who, "does not heal: %v", err)
 				w.given(who)
 			}
 			*took = max(*took, time.Since(end))
@@ -67,12 +73,12 @@ func (w *world) heal(ctx context.Context) (h healing) {
 	}
 	took := make([]time.Duration, len(w.nodes)+len(w.issuers))
 	for i, n := range w.nodes {
-		wait(n.Name, &took[i], func() error { return n.well(ctx, end) })
+		wait(n.Name, &took[i], func(ctx context.Context) error { return n.well(ctx, end) })
 	}
 	for i, r := range w.issuers {
-		wait(r.name, &took[len(w.nodes)+i], func() error { return r.ready(ctx) })
+		wait(r.name, &took[len(w.nodes)+i], r.ready)
 	}
-	wait("publishers", &h.publish, func() error {
+	wait("publishers", &h.publish, func(context.Context) error {
 		if now, _, _ := w.ledger.count(); now == acked {
 			return errors.New("nothing was acknowledged")
 		}
@@ -117,7 +123,7 @@ func (w *world) settle(ctx context.Context, since int) {
 	tokens := w.ledger.since(since)
 	for _, n := range w.following() {
 		all.Go(func() {
-			ctx, cancel := w.patient(ctx)
+			ctx, cancel := w.patientWith(ctx, n.Name)
 			defer cancel()
 			if err := poll(ctx, 50*time.Millisecond, func() error { return n.well(ctx, quiet) }); err != nil {
 				w.judge.report(i5, n.Name, "does not follow any more: %v", err)
@@ -205,12 +211,12 @@ func (w *world) compare(ctx context.Context) {
 
 // leftovers wants no consumer on the server: all readings are over (I7).
 func (w *world) leftovers(ctx context.Context) {
-	ctx, cancel := w.patient(ctx)
+	ctx, cancel := w.patientWith(ctx, "server")
 	defer cancel()
 	if err := poll(ctx, 200*time.Millisecond, func() error {
-		n, err := w.consumers(ctx)
-		if err == nil && n > 0 {
-			err = fmt.Errorf("%d consumers are left on the stream", n)
+		left, err := w.consumers(ctx)
+		if err == nil && len(left) > 0 {
+			err = fmt.Errorf("%d consumers are left on the stream: %s", len(left), strings.Join(left, "; "))
 		}
 		return err
 	}); err != nil {

@@ -31,44 +31,71 @@ func (w *world) limit(ctx context.Context, bytes int64) error {
 	})
 }
 
-func full(ctx context.Context, w *world) (end, error) {
-	if err := w.limit(ctx, 0); err != nil {
-		return nil, err
+// limited makes the stream as large as it may be; 0: full.
+func limited(bytes int64) begin {
+	return func(ctx context.Context, w *world) (grip, error) {
+		before := w.ledger.refusals()
+		if err := w.limit(ctx, bytes); err != nil {
+			return grip{}, err
+		}
+		return grip{
+			felt: func(context.Context) (string, error) {
+				n := w.ledger.refusals() - before
+				if n == 0 {
+					return "", errors.New("the stream refused nothing")
+				}
+				return fmt.Sprintf("%d statements refused because it is full", n), nil
+			},
+			end: func(ctx context.Context) error { return w.limit(ctx, streamBytes) },
+		}, nil
 	}
-	return func(ctx context.Context) error { return w.limit(ctx, streamBytes) }, nil
 }
 
 // purged tries what the stream forbids.
-func purged(ctx context.Context, w *world) (end, error) {
+func purged(ctx context.Context, w *world) (grip, error) {
 	s, err := w.js.Stream(ctx, events.StreamName)
 	if err != nil {
-		return nil, err
+		return grip{}, err
 	}
-	if err := s.Purge(ctx); err == nil {
-		return nil, errors.New("the server has purged the stream")
+	const no = "not permitted"
+	if err := s.Purge(ctx); err == nil || !strings.Contains(err.Error(), no) {
+		return grip{}, fmt.Errorf("the server does not refuse to purge the stream: %w", err)
 	}
-	if err := s.DeleteMsg(ctx, s.CachedInfo().State.LastSeq); err == nil {
-		return nil, errors.New("the server has deleted a message of the stream")
+	if err := s.DeleteMsg(ctx, s.CachedInfo().State.LastSeq); err == nil || !strings.Contains(err.Error(), no) {
+		return grip{}, fmt.Errorf("the server does not refuse to delete a message of the stream: %w", err)
 	}
-	return none, nil
+	return over("both %s", no), nil
 }
 
 // deleted removes the stream, and creates it again at the end.
-func deleted(ctx context.Context, w *world) (end, error) {
-	if err := w.js.DeleteStream(ctx, events.StreamName); err != nil {
-		return nil, err
+func deleted(ctx context.Context, w *world) (grip, error) {
+	s, err := w.js.Stream(ctx, events.StreamName)
+	if err != nil {
+		return grip{}, err
 	}
-	return func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, longPatience)
-		defer cancel()
-		return w.ensure(ctx)
+	if err := w.js.DeleteStream(ctx, events.StreamName); err != nil {
+		return grip{}, err
+	}
+	return grip{
+		felt: func(ctx context.Context) (string, error) {
+			if _, err := w.js.Stream(ctx, events.StreamName); !errors.Is(err, jetstream.ErrStreamNotFound) {
+				return "", fmt.Errorf("the stream is still there: %w", err)
+			}
+			return fmt.Sprintf("%d messages gone", s.CachedInfo().State.Msgs), nil
+		},
+		end: func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, longPatience)
+			defer cancel()
+			return w.ensure(ctx)
+		},
 	}, nil
 }
 
-// deleteReaders deletes every consumer it sees while all nodes read.
-func deleteReaders(ctx context.Context, w *world) (end, error) {
-	until := time.Now().Add(4 * time.Second)
-	for round := 0; time.Now().Before(until) && ctx.Err() == nil; round++ {
+// deleteReaders deletes every consumer it sees while all nodes read, until it has met enough.
+func deleteReaders(ctx context.Context, w *world) (grip, error) {
+	const enough = 8
+	began, met := time.Now(), 0
+	for round := 0; ctx.Err() == nil && (time.Since(began) < 4*time.Second || met < enough && time.Since(began) < 20*time.Second); round++ {
 		if round%10 == 0 {
 			for _, n := range w.nodes {
 				_ = eachLink(n.links, (*link).drop) // has no error
@@ -76,24 +103,29 @@ func deleteReaders(ctx context.Context, w *world) (end, error) {
 		}
 		s, err := w.js.Stream(ctx, events.StreamName)
 		if err != nil {
-			return nil, err
+			return grip{}, err
 		}
 		for name := range s.ConsumerNames(ctx).Name() {
-			_ = s.DeleteConsumer(ctx, name) // its reader may have been faster
+			if s.DeleteConsumer(ctx, name) == nil { // its reader may have been faster
+				met++
+			}
 		}
 		<-time.After(20 * time.Millisecond)
 	}
-	return none, nil
+	if met == 0 {
+		return grip{}, errors.New("there was no consumer to delete")
+	}
+	return over("%d consumers deleted while they were read", met), nil
 }
 
 // repeated publishes old statements again: with the same ID, with another one,
 // the newest first, and weaker than they were.
-func repeated(ctx context.Context, w *world) (end, error) {
+func repeated(ctx context.Context, w *world) (grip, error) {
 	p, err := events.NewPublisher(events.PublisherConfig{Conn: w.conn})
 	if err != nil {
-		return nil, err
+		return grip{}, err
 	}
-	old := w.ledger.since(0)
+	old, again, dropped := w.ledger.since(0), 0, 0
 	for i := len(old) - 1; i >= max(0, len(old)-100); i-- {
 		r := old[i].about
 		if old[i].young {
@@ -105,16 +137,26 @@ func repeated(ctx context.Context, w *world) (end, error) {
 		if i%3 == 2 && r.Scope >= events.Subject {
 			r.Before = time.Now().Add(-24 * time.Hour)
 		}
-		if _, err := p.Publish(ctx, r); err != nil {
-			return nil, err
+		receipt, err := p.Publish(ctx, r)
+		switch {
+		case err != nil:
+			return grip{}, err
+		case receipt.Duplicate:
+			dropped++
+		default:
+			again++
 		}
 	}
-	return none, nil
+	if again == 0 || dropped == 0 {
+		return grip{}, fmt.Errorf("%d were stored again, %d seen to be repetitions", again, dropped)
+	}
+	return over("%d stored again, %d seen to be repetitions by the server", again, dropped), nil
 }
 
 // hostile publishes what no publisher of ours would, and asks the fleet nonsense.
 // The stream keeps each for some seconds.
-func hostile(ctx context.Context, w *world) (end, error) {
+func hostile(ctx context.Context, w *world) (grip, error) {
+	stored := 0
 	bad := map[string]string{
 		"empty":    "",
 		"text":     "hello",
@@ -136,19 +178,42 @@ func hostile(ctx context.Context, w *world) (end, error) {
 				m.Header.Set(nats.MsgIdHdr, fmt.Sprintf("hostile-%s-%s-%d", name, scope, time.Now().UnixNano()))
 			}
 			var refused *jetstream.APIError
-			if _, err := w.js.PublishMsg(ctx, m); err != nil && !errors.As(err, &refused) {
-				return nil, err
+			switch _, err := w.js.PublishMsg(ctx, m); {
+			case err == nil:
+				stored++
+			case !errors.As(err, &refused):
+				return grip{}, err
 			}
 		}
 		if err := w.conn.PublishRequest(events.SubjectFleet, "nobody", []byte(text)); err != nil {
-			return nil, err
+			return grip{}, err
 		}
 	}
-	return none, nil
+	return grip{
+		felt: func(ctx context.Context) (string, error) { return w.puzzled(ctx, stored) },
+		end:  func(context.Context) error { return nil },
+	}, nil
+}
+
+// puzzled wants every node to have met events that it cannot read, and those that are not to be ready then not to be.
+func (w *world) puzzled(ctx context.Context, stored int) (string, error) {
+	var errs []error
+	least := stored
+	for _, n := range w.nodes {
+		v, err := n.vitals(ctx)
+		if err == nil && v.Unreadable == 0 {
+			err = fmt.Errorf("%s has read everything", n.Name)
+		}
+		if err == nil && !n.StayReady {
+			err = n.refusal(ctx, "could not be read")
+		}
+		errs, least = append(errs, err), min(least, v.Unreadable)
+	}
+	return fmt.Sprintf("%d stored, each node could not read %d of them", stored, least), errors.Join(errs...)
 }
 
 var streamFaults = []fault{
-	{name: "stream full", hold: 8 * time.Second, begin: full},
+	{name: "stream full", hold: 8 * time.Second, begin: limited(0)},
 	{name: "stream purged, message deleted: refused", begin: purged},
 	{name: "stream deleted and created again", hold: 0, begin: deleted},
 	{name: "stream deleted, created after a while", hold: 6 * time.Second, begin: deleted},

@@ -12,53 +12,75 @@ import (
 // upgrade replaces what the world began with by the programs of today, one process
 // after another, as an operator does: the servers, the issuers, the nodes. Each is
 // killed, which is more than an operator does.
-func upgrade(ctx context.Context, w *world) (end, error) {
+func upgrade(ctx context.Context, w *world) (grip, error) {
 	if w.bin.before == nil {
-		return nil, errors.New("there are no older versions here: building them takes this repository's history and the module proxy")
+		return grip{}, errors.New("there are no older versions here: building them takes this repository's history and the module proxy")
 	}
 	today := w.bin.now()
 	w.said("  from %s", w.bin.before.names)
+	now := ""
 	for _, s := range w.servers {
+		v, err := s.version(ctx)
+		if err != nil || v != beforeNATS[1:] {
+			return grip{}, fmt.Errorf("%s is of version %s before it is upgraded from %s: %w", s.name, v, beforeNATS, err)
+		}
 		if err := s.become(today.natsd); err != nil {
-			return nil, err
+			return grip{}, err
+		}
+		if now, err = w.another(ctx, s, v); err != nil {
+			return grip{}, err
 		}
 		if err := w.replicated(ctx); err != nil {
-			return nil, fmt.Errorf("after %s: %w", s.name, err)
+			return grip{}, fmt.Errorf("after %s: %w", s.name, err)
 		}
-	}
-	if v := w.conn.ConnectedServerVersion(); v == beforeNATS[1:] {
-		return nil, fmt.Errorf("a server is still of version %s", v)
 	}
 	for _, r := range w.issuers {
 		if err := r.become(today.quash); err != nil {
-			return nil, err
+			return grip{}, err
 		}
 		pctx, cancel := w.patient(ctx)
 		err := poll(pctx, 50*time.Millisecond, func() error { return r.ready(pctx) })
 		cancel()
 		if err != nil {
-			return nil, fmt.Errorf("after %s: %w", r.name, err)
+			return grip{}, fmt.Errorf("after %s: %w", r.name, err)
 		}
 	}
 	for _, n := range w.nodes {
 		if err := n.become(today.self); err != nil {
-			return nil, err
+			return grip{}, err
 		}
 		pctx, cancel := w.patient(ctx)
 		err := poll(pctx, 50*time.Millisecond, func() error { return n.well(pctx, time.Now().Add(-n.Bound)) })
 		cancel()
 		if err != nil {
-			return nil, err
+			return grip{}, err
 		}
 	}
-	return none, nil
+	return over("servers %s → %s; issuers and nodes from commit %.7s to today's", beforeNATS[1:], now, beforeCommit), nil
 }
 
 // become restarts a process as another program.
 func (p *process) become(program string) error {
-	p.kill()
+	if p.args[0] == program {
+		return fmt.Errorf("%s runs as %s before it is upgraded to it", p.name, program)
+	}
+	if err := p.shoot(); err != nil {
+		return err
+	}
 	p.args[0] = program
 	return p.start()
+}
+
+// another waits until a server says that it is of another version.
+func (w *world) another(ctx context.Context, s *server, than string) (v string, err error) {
+	ctx, cancel := w.patient(ctx)
+	defer cancel()
+	return v, poll(ctx, 50*time.Millisecond, func() error {
+		if v, err = s.version(ctx); err == nil && v == than {
+			err = fmt.Errorf("%s is still of version %s", s.name, v)
+		}
+		return err
+	})
 }
 
 // replicated waits until the stream has a leader and every other server is up to date.

@@ -38,12 +38,13 @@ type world struct {
 	canary *canary
 	said   func(format string, args ...any) // progress, for people
 
-	patience time.Duration // how long healing may take
+	hopeless []string // those of whom it is known that they will not heal, lest a test wait for them
 	wantDisk bool
 
 	issuerURL, jwks, keys string
 
 	between sync.RWMutex // held for reading while somebody revokes
+	visits  sync.Mutex   // held by whoever logs in and out
 	stop    context.CancelFunc
 	tasks   sync.WaitGroup
 }
@@ -67,7 +68,7 @@ func newWorld(bin binaries, said func(string, ...any)) (*world, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &world{bin: bin, dir: dir, minter: m, ledger: &ledger{}, said: said, patience: longPatience}
+	w := &world{bin: bin, dir: dir, minter: m, ledger: &ledger{}, said: said}
 	w.judge = &judge{say: said}
 	if w.canary, err = startCanary(bin.self); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))

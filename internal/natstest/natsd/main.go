@@ -1,12 +1,14 @@
 // Command natsd is a bare nats-server with JetStream for tests that kill or
 // freeze it, alone or as one of a cluster. It listens on 127.0.0.1 and syncs every
-// acknowledged message.
+// acknowledged message. QUASH_NATSD_MONITOR in its environment is a port for monitoring;
+// a configuration file names its own.
 package main
 
 import (
 	"flag"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -32,6 +34,9 @@ func main() {
 		// nobody listens.
 		o.Cluster = server.ClusterOpts{Name: "quash-test", Host: "127.0.0.1", Port: *clusterPort, NoAdvertise: true, Advertise: "127.0.0.1:1"}
 		o.Routes = server.RoutesFromStr(routeURLs(*routes))
+	}
+	if port, err := strconv.Atoi(os.Getenv("QUASH_NATSD_MONITOR")); err == nil {
+		o.HTTPHost, o.HTTPPort = "127.0.0.1", port
 	}
 	if *conf != "" {
 		var err error
