@@ -20,9 +20,10 @@ var measured []byte
 
 // evidence is what was measured.
 type evidence struct {
-	lone, small, leaf []fleetResult // 1 and 100 nodes, 100 nodes behind leaf nodes
-	large             []fleetResult // what is to be predicted
-	caught            []catchupResult
+	lone, small, leaf []fleetResult   // 1 and 100 nodes, 100 nodes behind leaf nodes
+	large             []fleetResult   // what is to be predicted
+	caught            []catchupResult // one that catches up
+	crowded           []catchupResult // many; to be predicted
 }
 
 // readEvidence sorts the lines; those of other experiments are not needed.
@@ -34,8 +35,12 @@ func readEvidence(text []byte) (e evidence, err error) {
 		if err := json.Unmarshal(lines.Bytes(), &c); err != nil {
 			return e, fmt.Errorf("read the measurements: %w", err)
 		}
-		if c.Joiners > 0 {
+		switch {
+		case c.Joiners == 1:
 			e.caught = append(e.caught, c)
+			continue
+		case c.Joiners > 1:
+			e.crowded = append(e.crowded, c)
 			continue
 		}
 		var r fleetResult

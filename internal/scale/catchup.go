@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/quash-auth/quash/events"
@@ -16,13 +18,18 @@ type catchupConfig struct {
 	Stored           int
 	Nice             int // by how much the joiners yield, as if they had machines of their own
 	Children         int
+	Before           time.Duration // how long the settled are observed alone
+	SlotWait         time.Duration // of the joiners, see events.SubscriberConfig. Negative: they read without slots
 }
 
 type catchupResult struct {
 	catchupConfig
 	Quiet, During      quantiles     // publish → applied at the settled
 	OldQuiet, OldThen  quantiles     // the oldest view among them
-	Joined             quantiles     // from the start of a joiner until it was ready
+	First              time.Duration // from the start of the joiners until one was ready
+	Joined             quantiles     // each of them
+	Waited             uint64        // of them, for a slot
+	Again              int           // statements that were published again because nobody answered
 	ServerCPU, NodeCPU time.Duration // per statement that was read
 	ServerQuiet        float64       // cores, without joiners
 	Lost, Unenforced   int
@@ -61,7 +68,8 @@ func (c catchupConfig) run(ctx context.Context) (r catchupResult, err error) {
 	if err != nil {
 		return r, err
 	}
-	r.Quiet, _, r.OldQuiet, err = f.observe(ctx, "quiet", func() error { time.Sleep(2 * idleFor); return nil })
+	f.probe = func(name string) func() (int, error) { return f.insist(ctx, name, &r.Again) }
+	r.Quiet, _, r.OldQuiet, err = f.observe(ctx, "quiet", func() error { time.Sleep(c.Before); return nil })
 	if err != nil {
 		return r, err
 	}
@@ -72,7 +80,54 @@ func (c catchupConfig) run(ctx context.Context) (r catchupResult, err error) {
 	r.ServerQuiet = server.Seconds() / took.Seconds()
 	r.During, _, r.OldThen, err = f.observe(ctx, "during", func() error { return r.join(f, budget) })
 	r.Lost, r.Unenforced = f.result.Lost, f.result.Unenforced
+	if err != nil {
+		return r, err
+	}
+	sts, err := all[events.Status](f.nodes, "status", struct{}{})
+	for _, st := range sts {
+		r.Waited += st.SlotWaits
+	}
 	return r, err
+}
+
+const (
+	insistEvery = 50 * time.Millisecond
+	joinMost    = probeMost * insistEvery
+)
+
+// insist publishes at a pace, whether the last one is acknowledged or not, and each until it is: how long a
+// statement takes counts from when it was due, also while nothing works.
+func (f *fleet) insist(ctx context.Context, name string, again *int) (stop func() (int, error)) {
+	over := make(chan struct{})
+	n, repeats := 0, atomic.Int64{}
+	var pacer, each sync.WaitGroup
+	pacer.Go(func() {
+		tick := time.NewTicker(insistEvery)
+		defer tick.Stop()
+		for ; n < probeMost; n++ {
+			select {
+			case <-over:
+				return
+			case <-tick.C:
+			}
+			r := revocation(name, n)
+			each.Go(func() {
+				for {
+					if _, err := f.pub.Publish(ctx, r); err == nil || ctx.Err() != nil {
+						return
+					}
+					repeats.Add(1)
+				}
+			})
+		}
+	})
+	return func() (int, error) {
+		close(over)
+		pacer.Wait()
+		each.Wait()
+		*again += int(repeats.Load())
+		return n, ctx.Err()
+	}
 }
 
 // join starts the joiners and waits until all are ready.
@@ -89,7 +144,7 @@ func (r *catchupResult) join(f *fleet, budget int64) error {
 	done := make(chan struct{})
 	for i, c := range f.nodes {
 		go func() {
-			conf := nodesConfig{URL: f.urls[0], Kind: kindFeed, Prefix: fmt.Sprintf("joiner-%d", i), Count: share(r.Joiners, len(f.nodes), i), Budget: budget}
+			conf := nodesConfig{URL: f.urls[0], Kind: kindFeed, Prefix: fmt.Sprintf("joiner-%d", i), Count: share(r.Joiners, len(f.nodes), i), Budget: budget, SlotWait: r.SlotWait, Patience: joinMost}
 			errs[i] = c.call("add", conf, &took[i])
 			done <- struct{}{}
 		}()
@@ -102,6 +157,9 @@ func (r *catchupResult) join(f *fleet, budget int64) error {
 		each = append(each, t...)
 	}
 	r.Joined = quantilesOf(each)
+	if len(each) > 0 {
+		r.First = each[0] // they are sorted now
+	}
 	server, _, wall, err := m.end()
 	if err := errors.Join(append(errs, err)...); err != nil {
 		return err

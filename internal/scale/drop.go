@@ -60,7 +60,10 @@ func (f *fleet) observe(ctx context.Context, name string, what func() error) (ot
 	if err := f.others.call("watch", struct{}{}, nil); err != nil {
 		return others, nodes, oldest, err
 	}
-	stop := f.probing(ctx, name, probeEvery)
+	if f.probe == nil {
+		f.probe = func(name string) func() (int, error) { return f.probing(ctx, name, probeEvery) }
+	}
+	stop := f.probe(name)
 	happened := what()
 	n, err := stop()
 	if err := errors.Join(happened, err); err != nil {

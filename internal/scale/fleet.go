@@ -49,7 +49,8 @@ type fleet struct {
 	others *child
 	result fleetResult
 
-	patience time.Duration // how long statements may take to arrive before they count as lost
+	probe    func(name string) (stop func() (int, error)) // how it is published while something is observed. nil: probing
+	patience time.Duration                                // how long statements may take to arrive before they count as lost
 }
 
 func startFleet(ctx context.Context, c fleetConfig) (*fleet, error) {

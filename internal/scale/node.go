@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -33,6 +34,9 @@ type nodesConfig struct {
 	Snapshot string // file; empty: none
 	Budget   int64  // bytes for details; 0: all are kept
 	Memo     int64  // bytes for tokens seen; 0: none
+
+	SlotWait time.Duration // as in events.SubscriberConfig
+	Patience time.Duration // until a node must be ready. 0: readyPatience
 }
 
 // crowd is the child that runs nodes, each with a connection of its own.
@@ -86,7 +90,7 @@ func (c *crowd) add(conf nodesConfig) ([]time.Duration, error) {
 			if c.nodes[first+i], errs[i] = c.start(conf, first+i); errs[i] != nil {
 				return
 			}
-			errs[i] = c.nodes[first+i].ready(c.ctx, readyPatience)
+			errs[i] = c.nodes[first+i].ready(c.ctx, cmp.Or(conf.Patience, readyPatience))
 			took[i] = time.Since(began)
 		})
 	}
@@ -111,7 +115,7 @@ func (c *crowd) start(conf nodesConfig, i int) (*node, error) {
 	tap := &noted{note: func(b []events.Event) { c.rec.note(i, b) }}
 	switch conf.Kind {
 	case kindFeed:
-		if tap.Feed, err = events.NewSubscriber(events.SubscriberConfig{Conn: n.nc}); err != nil {
+		if tap.Feed, err = events.NewSubscriber(events.SubscriberConfig{Conn: n.nc, SlotWait: conf.SlotWait}); err != nil {
 			return nil, err
 		}
 	case kindOrdered:
@@ -238,6 +242,7 @@ func (c *crowd) status(struct{}) (events.Status, error) {
 		sum.Gaps += st.Gaps
 		sum.Rewinds += st.Rewinds
 		sum.CatchUps += st.CatchUps
+		sum.SlotWaits += st.SlotWaits
 		sum.Reconnects += st.Reconnects
 		sum.Forced += st.Forced
 		sum.BeaconsSent += st.BeaconsSent

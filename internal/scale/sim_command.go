@@ -31,7 +31,7 @@ func simCommand(_ context.Context, args []string) error {
 	}
 	c := e.costs()
 	fmt.Print(costTable(c) + "\n")
-	for _, part := range []func(evidence, sim.Costs, uint64) (string, error){checkTable, projectTable, dropTable, joinTable} {
+	for _, part := range []func(evidence, sim.Costs, uint64) (string, error){checkTable, projectTable, dropTable, joinTable, crowdTable} {
 		text, err := part(e, c, *seed)
 		if err != nil {
 			return err
@@ -155,35 +155,6 @@ func dropTable(_ evidence, c sim.Costs, seed uint64) (string, error) {
 			}
 			t.rows = append(t.rows, []string{fmt.Sprintf("%s nodes, %v", group(nodes), shape), quantilesOf(o.Fresh).String(), group(o.TimedOut), group(o.Refused)})
 		}
-	}
-	return t.String(), nil
-}
-
-// joinTable lets 200 of 300 nodes read 100,000 statements from one server of two cores.
-func joinTable(_ evidence, c sim.Costs, seed uint64) (string, error) {
-	t := table{head: []string{"200 nodes read 100,000 statements each", "publish → applied at 100 others before, p50 / p99, ms", "meanwhile", "all have read after, s"}}
-	const settled, joiners, statements = 100, 200, 1500
-	for _, polite := range []time.Duration{0, 20 * time.Millisecond, 10 * time.Millisecond} {
-		o, err := sim.Run(sim.Fleet{Costs: c, Seed: seed, Nodes: settled + joiners, Regions: []time.Duration{0}, Near: 250 * time.Microsecond, Cores: 2,
-			Statements: statements, Every: probeEvery, Joiners: joiners, Stored: 100_000, Polite: polite})
-		if err != nil {
-			return "", err
-		}
-		took := func(from, to int) string {
-			var d []time.Duration
-			for n := from; n < to; n++ {
-				d = append(d, o.Took[n*(settled+joiners):n*(settled+joiners)+settled]...)
-			}
-			q := quantilesOf(d)
-			return ms(q.P50) + " / " + ms(q.P99)
-		}
-		name := "batch after batch, as built"
-		if polite > 0 {
-			name = fmt.Sprintf("with a pause after a batch that took longer than %v", polite)
-		}
-		joined := slices.Max(o.Joined)
-		end := min(statements, statements/2+int(joined/probeEvery))
-		t.rows = append(t.rows, []string{name, took(0, statements/2), took(statements/2+5, end), secs(joined)})
 	}
 	return t.String(), nil
 }

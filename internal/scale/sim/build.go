@@ -10,6 +10,9 @@ func newWorld(f Fleet) (*world, error) {
 	if f.MaxReaders == 0 {
 		f.MaxReaders = 1000
 	}
+	if f.SlotWait == 0 {
+		f.SlotWait = slotWait
+	}
 	w := &world{Fleet: f, engine: newEngine(f.Seed)}
 	var one *host
 	var crowd []*process

@@ -29,6 +29,10 @@ const (
 	retryFirst     = 50 * time.Millisecond
 	retryMost      = 5 * time.Second
 	readBatch      = 300
+	slotWait       = time.Minute
+	slotFirst      = 100 * time.Millisecond
+	slotMost       = time.Second
+	slotTries      = 2
 )
 
 // Shape is how a fleet is connected.
@@ -64,6 +68,8 @@ type Fleet struct {
 	Drop       bool          // all nodes lose their connections at once, in the middle
 	Joiners    int           // of the nodes: they begin to read Stored statements in the middle
 	Stored     int
+	Slots      int           // so many joiners read at once, the others take turns. 0: all at once
+	SlotWait   time.Duration // after this and up to as much again, a joiner reads without a slot. 0: 1 min
 	Polite     time.Duration // a joiner that waited longer for a batch pauses, the longer the more. 0: never
 }
 
@@ -76,6 +82,8 @@ type Outcome struct {
 	Last      []time.Duration // by statement
 	Fresh     []time.Duration // from the drop until fresh again, by node
 	Joined    []time.Duration // from the begin until everything was read, by joiner
+	Waited    int             // joiners that had to wait for a slot
+	Slotless  int             // of them, those that waited in vain
 	Refused   int             // catch-ups that found too many others
 	TimedOut  int             // connections that took too long and were begun again
 	ServerCPU time.Duration   // of all servers
@@ -95,6 +103,7 @@ type server struct {
 	nodes    []int
 	reads    *server // that holds the stream for its nodes
 	readers  int     // consumers under way
+	slots    int     // taken
 	handing  int     // statements that not all below have yet
 	distance time.Duration
 }

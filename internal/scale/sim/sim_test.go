@@ -156,6 +156,31 @@ func TestReadersAreFelt(t *testing.T) {
 	}
 }
 
+// TestSlots: with slots readers are felt less, the first is done early, and all get done; without enough of them
+// in time the rest read all the same.
+func TestSlots(t *testing.T) {
+	t.Parallel()
+	f := fleet(300, sim.Direct)
+	f.Servers, f.Cores, f.Regions = 1, 2, []time.Duration{0}
+	f.Joiners, f.Stored = 100, 30_000
+	all := run(t, f)
+	f.Slots = 4
+	turns := run(t, f)
+	if worst(turns.Last) >= worst(all.Last) {
+		t.Errorf("the last node takes %v with slots, %v without", worst(turns.Last), worst(all.Last))
+	}
+	if a, b := slices.Min(turns.Joined), slices.Min(all.Joined); 4*a > b {
+		t.Errorf("the first has read after %v with slots, after %v without", a, b)
+	}
+	if turns.Waited != f.Joiners-f.Slots || turns.Slotless != 0 || slices.Min(turns.Joined) <= 0 {
+		t.Errorf("%d waited, %d in vain, the first took %v", turns.Waited, turns.Slotless, slices.Min(turns.Joined))
+	}
+	f.SlotWait = millisecond
+	if o := run(t, f); o.Slotless == 0 || slices.Min(o.Joined) <= 0 {
+		t.Errorf("%d read without a slot", o.Slotless)
+	}
+}
+
 // TestLimits: a stream that allows few readers refuses, a swamped server lets
 // connections time out, and both are counted.
 func TestLimits(t *testing.T) {
