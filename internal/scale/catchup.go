@@ -54,7 +54,7 @@ func (c catchupConfig) run(ctx context.Context) (r catchupResult, err error) {
 	if f.others, err = spawn("settled", "nodes", 0); err != nil {
 		return r, err
 	}
-	if err := f.others.call("add", nodesConfig{URL: f.urls[0], Kind: kindFeed, Prefix: "settled", Count: c.Settled, Budget: budget}, nil); err != nil {
+	if err := f.others.call("add", nodesConfig{URL: f.urls[0], Kind: kindFeed, Prefix: "settled", Count: c.Settled, Budget: budget, Patience: joinMost}, nil); err != nil {
 		return r, err
 	}
 	for i := range c.Children {
@@ -91,8 +91,8 @@ func (c catchupConfig) run(ctx context.Context) (r catchupResult, err error) {
 }
 
 const (
-	insistEvery = 50 * time.Millisecond
-	joinMost    = probeMost * insistEvery
+	insistEvery = 100 * time.Millisecond
+	joinMost    = 15 * time.Minute // until all are ready
 )
 
 // insist publishes at a pace, whether the last one is acknowledged or not, and each until it is: how long a

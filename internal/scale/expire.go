@@ -23,7 +23,7 @@ type expireResult struct {
 // expire follows a stream whose statements are about to end.
 func (c livingConfig) expire(ctx context.Context) (r expireResult, err error) {
 	r.livingConfig = c
-	b, err := c.bus(ctx, false)
+	b, err := c.bus(ctx, c.Relax)
 	f := &fleet{bus: b, patience: 20 * time.Second}
 	defer func() { err = errors.Join(err, f.close()) }()
 	if err != nil {

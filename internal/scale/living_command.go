@@ -19,6 +19,7 @@ func livingCommand(ctx context.Context, args []string) error {
 	dir := set.String("dir", "", "where the stream is, for steps that are run one by one; empty: a temporary one")
 	runs := set.Int("runs", 3, "restarts of a node")
 	lead := set.Duration("lead", 0, "from the fill until the first statement ends. 0: what the number needs")
+	relax := set.Bool("relax", false, "the server does not sync each message while the statements end")
 	out := set.String("out", "", "append the results as JSON to this file")
 	if err := set.Parse(args); err != nil {
 		return err
@@ -29,7 +30,7 @@ func livingCommand(ctx context.Context, args []string) error {
 		if err != nil || n < 1000 {
 			return fmt.Errorf("-n: %q is not a number of at least 1000", text)
 		}
-		if err := l.run(ctx, n, *steps, *dir, *runs, *lead, *out); err != nil {
+		if err := l.run(ctx, n, *steps, *dir, *runs, *lead, *relax, *out); err != nil {
 			return fmt.Errorf("%d statements: %w", n, err)
 		}
 	}
@@ -44,14 +45,14 @@ type livingReport struct {
 	expired []expireResult
 }
 
-func (l *livingReport) run(ctx context.Context, n int, steps, dir string, runs int, lead time.Duration, out string) (err error) {
+func (l *livingReport) run(ctx context.Context, n int, steps, dir string, runs int, lead time.Duration, relax bool, out string) (err error) {
 	if dir == "" {
 		if dir, err = os.MkdirTemp("", "quash-living-"); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	}
-	c := livingConfig{Statements: n, Dir: filepath.Join(dir, strconv.Itoa(n))}
+	c := livingConfig{Statements: n, Dir: filepath.Join(dir, strconv.Itoa(n)), Relax: relax}
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return err
 	}

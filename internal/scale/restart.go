@@ -16,6 +16,7 @@ type livingConfig struct {
 	Statements int
 	Dir        string
 	End        time.Time // when the first of them ends
+	Relax      bool      // the server does not sync each removal while they end
 }
 
 // livingResult is what they cost server and node.

@@ -70,7 +70,7 @@ func crowdTable(e evidence, c sim.Costs, seed uint64) (string, error) {
 			continue // the simulation has no priorities
 		}
 		f := sim.Fleet{Costs: c, Seed: seed, Nodes: r.Settled + r.Joiners, Regions: []time.Duration{0}, Near: 20 * time.Microsecond, Shared: 2, Processes: r.Children + 1,
-			Statements: 2 * int(joinMost/insistEvery) / 4, Every: insistEvery, Joiners: r.Joiners, Stored: r.Stored, SlotWait: max(r.SlotWait, 0)}
+			Statements: probeMost, Every: insistEvery, Joiners: r.Joiners, Stored: r.Stored, SlotWait: max(r.SlotWait, 0)}
 		name := "without"
 		if r.SlotWait >= 0 {
 			f.Slots, name = len(events.ReadingSlots()), "with slots"
