@@ -43,6 +43,9 @@ func (c *natsInitCmd) Run(p *program) error {
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return fmt.Errorf("making the directory: %w", err)
 	}
+	if info, err := os.Stat(c.Dir); err != nil || info.Mode().Perm()&0o002 != 0 {
+		return errors.Join(err, fmt.Errorf("everybody may write to %s, so anybody may have put files there: make another directory, or chmod 700 it and look at what it holds", c.Dir))
+	}
 	users, err := c.users()
 	if err != nil {
 		return err
@@ -101,7 +104,7 @@ func (c *natsInitCmd) users() ([]busUser, error) {
 // seed makes a user's secret unless it is there, and gives its public key.
 func (c *natsInitCmd) seed(u busUser) (public string, err error) {
 	path := c.path(u.seed())
-	text, err := os.ReadFile(path)
+	text, err := secretFile(path)
 	if err == nil {
 		if public, err = buskeys.PublicUser(text); err != nil {
 			return "", fmt.Errorf("reading %s: %w; remove the file to have a new one made", path, err)
@@ -116,6 +119,18 @@ func (c *natsInitCmd) seed(u busUser) (public string, err error) {
 		return "", err
 	}
 	return public, buskeys.WriteSecret(path, text)
+}
+
+// secretFile reads one that is to be used on. What others could read is none any more.
+func secretFile(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err == nil && info.Mode().Perm()&0o007 != 0 {
+		err = fmt.Errorf("everybody may read %s or write to it (mode %#o): chmod 600 it, or remove it for a new one if somebody did", path, info.Mode().Perm())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
 }
 
 // certificates makes an authority and the server's certificate, unless they are there.
@@ -153,7 +168,7 @@ func (c *natsInitCmd) authority(now time.Time) (*buskeys.Authority, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the authority: %w", err)
 	}
-	key, err := os.ReadFile(c.path("ca.key"))
+	key, err := secretFile(c.path("ca.key"))
 	if err != nil {
 		return nil, fmt.Errorf("reading the authority: %w: put ca.key back to have a server certificate made", err)
 	}

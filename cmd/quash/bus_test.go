@@ -270,6 +270,24 @@ func TestNATSInit(t *testing.T) {
 			t.Errorf("%s: %v: %s", c.arg, err, out)
 		}
 	}
+	// What others can read or put there is not used on.
+	for _, c := range []struct {
+		file, want string
+		bad, good  os.FileMode
+	}{
+		{"verifier.api-1.nk", "chmod 600", 0o644, 0o600}, {"verifier.api-1.nk", "chmod 600", 0o602, 0o600}, {".", "everybody may write", 0o777, 0o700},
+	} {
+		path := filepath.Join(dir, c.file)
+		if err := os.Chmod(path, c.bad); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := run(); err == nil || !strings.Contains(out, c.want) {
+			t.Errorf("%s of mode %v: %v: %s", c.file, c.bad, err, out)
+		}
+		if err := os.Chmod(path, c.good); err != nil {
+			t.Fatal(err)
+		}
+	}
 	// What cannot be used is named, never shown.
 	for _, c := range []struct{ file, text, want string }{
 		{"verifier.api-1.nk", "SUXXXXXXXXXXXX", "remove the file"}, {"ca.key", "SECRETKEY", "authority"},
