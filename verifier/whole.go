@@ -78,7 +78,7 @@ func (w *whole) settle(ctx context.Context, number uint64, fresh bool) bool {
 	defer w.waiting.Store(nil)
 	most := w.most
 	if !fresh { // the stream goes on where it was: to wait costs nothing while the view is young enough
-		most = max(wholeBrief, w.bound-w.Freshness(w.now()).Staleness)
+		most = max(wholeBrief, w.bound*3/4-w.Freshness(w.now()).Staleness)
 	}
 	began := time.Now()
 	mctx, cancel := context.WithTimeout(ctx, most)
