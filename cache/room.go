@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -8,8 +9,9 @@ import (
 
 const (
 	// lag is how long notes may wait for others, to be written together: ristretto costs
-	// little by the batch.
-	lag = 100 * time.Millisecond
+	// little by the batch. Half of it is random: nodes of one machine hear of a statement
+	// in the same millisecond and need not write in the same one.
+	lag = time.Second
 
 	// roomSize is how many may wait, at some 65 bytes; beyond it Apply writes before it
 	// returns. With a budget for details they are not worth so much.
@@ -50,7 +52,7 @@ func (r *room) arm() {
 		return
 	}
 	r.armed = true
-	if !r.later.Reset(lag) {
+	if !r.later.Reset(lag/2 + rand.N(lag/2)) {
 		r.firing.Add(1)
 	}
 }
