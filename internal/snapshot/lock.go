@@ -11,11 +11,7 @@ var ErrInUse = errors.New("snapshot that another process writes")
 
 // claim takes the file for this writer alone, until it is closed, and makes sure that it is still the one at path.
 func claim(f *os.File, path string) error {
-	ok, err := tryLock(f)
-	if err != nil {
-		return fmt.Errorf("lock %s: %w", path, err)
-	}
-	if !ok {
+	if !tryLock(f) {
 		return fmt.Errorf("%w: give each a file of its own", ErrInUse)
 	}
 	here, err := f.Stat()
@@ -36,7 +32,7 @@ func free(path string) error {
 		return nil // there is none, or it will show
 	}
 	defer f.Close() //nolint:errcheck // only locked
-	if ok, err := tryLock(f); err == nil && !ok {
+	if !tryLock(f) {
 		return fmt.Errorf("%w: give each a file of its own", ErrInUse)
 	}
 	return nil
