@@ -383,8 +383,9 @@ func TestAuthorizeMethods(t *testing.T) {
 }
 
 func TestLoginPageWithoutNATS(t *testing.T) {
+	t.Parallel()
 	nats := server(t)
-	r := start(t, nats.URL(), applications, func(c *issuer.Config) { c.Timeout = time.Second })
+	r := start(t, nats.URL(), applications, func(c *issuer.Config) { c.Timeout = 5 * time.Second })
 	r.user("ann", "read")
 	b := r.browser()
 	p := b.open(newFlow())

@@ -139,7 +139,7 @@ func runCrashChild(config string) error {
 		return err
 	}
 	f := &fuse{}
-	nc, err := nats.Connect(c.NATS, nats.SetCustomDialer(f), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
+	nc, err := nats.Connect(c.NATS, nats.Timeout(deadline), nats.SetCustomDialer(f), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
 	if err != nil {
 		return err
 	}

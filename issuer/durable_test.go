@@ -144,6 +144,13 @@ func refreshHolds(c *crashRun, what string, a answer) {
 	c.want(what+": the successor", patient(c.t, func() answer { return c.refresh(a.Refresh) }), 200, "")
 }
 
+func (r *rig) patientLogin(name string) answer {
+	r.t.Helper()
+	a := patient(r.t, func() answer { return r.tryLogin(name, password) })
+	r.want("login of "+name, a, 200, "")
+	return a
+}
+
 // patient asks again while the issuer cannot answer: on a busy machine its Timeout of a second may be too short for what has
 // nothing to do with the test.
 func patient(t testing.TB, ask func() answer) (a answer) {

@@ -283,8 +283,9 @@ func TestMetadata(t *testing.T) {
 }
 
 func TestReadiness(t *testing.T) {
+	t.Parallel()
 	nats := server(t)
-	r := start(t, nats.URL(), func(c *issuer.Config) { c.MaxStaleness = 500 * time.Millisecond })
+	r := start(t, nats.URL(), func(c *issuer.Config) { c.MaxStaleness = 8 * time.Second })
 	host := strings.TrimSuffix(r.url, "/auth")
 	get := func(path string) answer {
 		req, err := http.NewRequest("GET", host+path, nil)
@@ -298,7 +299,7 @@ func TestReadiness(t *testing.T) {
 	if rep := r.Report(); rep.Role != "issuer" || rep.Node != "test" || !rep.Ready || !rep.Synced {
 		t.Errorf("got report %+v, want a ready issuer", rep)
 	}
-	answers, err := events.AskFleet(t.Context(), nats.Connect(t), events.Question{})
+	answers, err := events.AskFleet(t.Context(), nats.Connect(t), events.Question{Expect: []string{"test"}, Quiet: deadline})
 	if err != nil || len(answers) != 1 || answers[0].Node != "test" {
 		t.Errorf("fleet: got %+v %v, want this node", answers, err)
 	}
@@ -307,7 +308,7 @@ func TestReadiness(t *testing.T) {
 	nats.Stop()
 	until(t, "not ready", func() bool { return get("/readyz").status == 503 })
 	r.want("alive without NATS", get("/livez"), 200, "")
-	until(t, "stale", func() bool { return r.Report().Staleness > time.Second })
+	until(t, "stale", func() bool { return r.Report().Staleness > r.cfg.MaxStaleness })
 	r.want("a good token while stale", r.bearer("/logout", s.Access, ""), 503, "temporarily_unavailable")
 	nats.Restart(t)
 	r.ready()

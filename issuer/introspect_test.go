@@ -138,12 +138,12 @@ func TestS2_RefreshToken(t *testing.T) {
 func TestS2_Stale(t *testing.T) {
 	t.Parallel()
 	nats := server(t)
-	r := start(t, nats.URL(), func(cfg *issuer.Config) { cfg.Clients, cfg.MaxStaleness = gateways(), 3*time.Second })
+	r := start(t, nats.URL(), func(cfg *issuer.Config) { cfg.Clients, cfg.MaxStaleness = gateways(), 8*time.Second })
 	r.user("ann")
 	s := r.login("ann")
 	r.want("fresh", r.introspect("web", s.Access), 200, "")
 	nats.Stop()
-	until(t, "stale", func() bool { return r.Report().Staleness > 3*time.Second })
+	until(t, "stale", func() bool { return r.Report().Staleness > r.cfg.MaxStaleness })
 	a := r.introspect("web", s.Access)
 	r.want("stale", a, 503, "temporarily_unavailable")
 	if a.header.Get("Retry-After") == "" {

@@ -61,11 +61,12 @@ func TestM7_Revocation(t *testing.T) {
 
 // TestM7_BusDown: 503 means not done, and nothing is half done.
 func TestM7_BusDown(t *testing.T) {
+	t.Parallel()
 	nats := server(t)
 	r := start(t, nats.URL(), func(c *issuer.Config) { c.Timeout = 2 * time.Second })
 	r.user("root", issuer.ScopeAdmin)
 	u := r.user("ann")
-	admin, s := r.login("root"), r.login("ann")
+	admin, s := r.patientLogin("root"), r.patientLogin("ann")
 	nats.Stop()
 	for what, a := range map[string]answer{
 		"revoke access":  r.form("/revoke", "token", s.Access),
@@ -83,10 +84,10 @@ func TestM7_BusDown(t *testing.T) {
 	nats.Restart(t)
 	r.ready()
 	r.alive("the access token", s.Access)
-	if a := r.refresh(s.Refresh); a.status != 200 {
+	if a := patient(t, func() answer { return r.refresh(s.Refresh) }); a.status != 200 {
 		t.Errorf("the refresh token: got %d %s, want 200", a.status, a.raw)
 	}
-	r.want("revoke now", r.form("/revoke", "token", s.Access), 200, "")
+	r.want("revoke now", patient(t, func() answer { return r.form("/revoke", "token", s.Access) }), 200, "")
 	r.dead("the access token", s.Access)
 }
 
@@ -107,11 +108,12 @@ func TestM19_KilledServer(t *testing.T) {
 		answer
 		acted answer
 	}
+	refresh := func(a answer) answer { return patient(t, func() answer { return r.refresh(a.Refresh) }) }
 	for round := range 3 {
 		const n = 24
 		sessions := make([]one, n)
 		for k := range sessions {
-			sessions[k].answer = r.login("ann")
+			sessions[k].answer = r.patientLogin("ann")
 		}
 		done := make(chan struct{}, n)
 		for k := range sessions {
@@ -137,18 +139,18 @@ func TestM19_KilledServer(t *testing.T) {
 		for k, s := range sessions {
 			switch {
 			case k%2 == 0 && s.acted.status == 200:
-				r.want("the successor", r.refresh(s.acted.Refresh), 200, "")
+				r.want("the successor", refresh(s.acted), 200, "")
 			case k%2 == 0:
 				lost++
 				r.want("a refresh that failed", s.acted, 503, "temporarily_unavailable")
-				r.want("tried again", r.refresh(s.Refresh), 200, "")
+				r.want("tried again", refresh(s.answer), 200, "")
 			case s.acted.status == 200:
 				r.dead("a session that was revoked", s.Access)
-				r.want("its refresh", r.refresh(s.Refresh), 400, "invalid_grant")
+				r.want("its refresh", refresh(s.answer), 400, "invalid_grant")
 			default:
 				lost++
 				r.want("a revocation that failed", s.acted, 503, "temporarily_unavailable")
-				r.want("tried again", r.form("/revoke", "token", s.Refresh), 200, "")
+				r.want("tried again", patient(t, func() answer { return r.form("/revoke", "token", s.Refresh) }), 200, "")
 				r.dead("a session that was revoked in the end", s.Access)
 			}
 		}

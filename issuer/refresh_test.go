@@ -141,7 +141,7 @@ func TestRefreshThatWasNotAnswered(t *testing.T) {
 // TestGraceOfReplicasWithClocksApart: the second of two refreshes at once gets the same successor, although its replica took its
 // time before the first one did, or has a clock that is behind.
 func TestGraceOfReplicasWithClocksApart(t *testing.T) {
-	r := start(t, server(t).URL(), func(c *issuer.Config) { c.ReuseGrace = 10 * time.Second })
+	r := start(t, server(t).URL(), func(c *issuer.Config) { c.ReuseGrace = 30 * time.Second })
 	for _, d := range []time.Duration{5 * time.Second, -5 * time.Second} {
 		cfg := r.cfg
 		cfg.Now = func() time.Time { return time.Now().Add(d) }
@@ -155,7 +155,7 @@ func TestGraceOfReplicasWithClocksApart(t *testing.T) {
 		}
 	}
 	cfg := r.cfg
-	cfg.Now, cfg.MaxStaleness = func() time.Time { return time.Now().Add(15 * time.Second) }, time.Minute
+	cfg.Now, cfg.MaxStaleness = func() time.Time { return time.Now().Add(35 * time.Second) }, 2*time.Minute
 	other := startWith(t, r.nats, cfg)
 	r.user("bob")
 	s := r.login("bob")

@@ -115,7 +115,7 @@ func TestForeignStatements(t *testing.T) {
 	}
 	for _, scope := range []events.Scope{events.Session, events.Subject, events.Client, events.Issuer} {
 		s := r.login("ann")
-		st := events.Revocation{Issuer: iss, Scope: scope, Until: time.Now().Add(2 * time.Second)}
+		st := events.Revocation{Issuer: iss, Scope: scope, Until: time.Now().Add(4 * time.Second)}
 		st.Key = map[events.Scope]string{events.Session: s.Sid, events.Subject: u.Sub, events.Client: "quash", events.Issuer: ""}[scope]
 		if _, err := p.Publish(t.Context(), st); err != nil {
 			t.Fatal(err)

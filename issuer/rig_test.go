@@ -125,7 +125,7 @@ func (r *rig) ready() {
 // by that clock, may connect anew. Whatever is stored and applied after the jump proves that it will not any more.
 func (r *rig) jumped() {
 	r.t.Helper()
-	nc, err := nats.Connect(r.nats)
+	nc, err := nats.Connect(r.nats, nats.Timeout(deadline))
 	if err != nil {
 		r.t.Fatal(err)
 	}

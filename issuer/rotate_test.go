@@ -306,7 +306,7 @@ func TestAdminKeys(t *testing.T) {
 	t.Parallel()
 	var l logs
 	n := server(t)
-	r := start(t, n.URL(), func(c *issuer.Config) { c.KeyDelay, c.Logger = time.Second, l.logger() })
+	r := start(t, n.URL(), func(c *issuer.Config) { c.KeyDelay, c.Logger = 3*time.Second, l.logger() })
 	other := startWith(t, n.URL(), r.cfg)
 	root := r.user("root", issuer.ScopeAdmin)
 	r.user("fraud", issuer.ScopeRevoke)
