@@ -134,10 +134,17 @@ func (f face) tryLogin(name, password string) reply {
 	return f.json("POST", "/login", "", string(body))
 }
 
+// patient asks again while a busy issuer says that it has not done it.
+func (f face) patient(ask func() reply) (r reply) {
+	f.w.t.Helper()
+	f.w.eventually("the issuer answers something but 503", func() bool { r = ask(); return r.status != 503 })
+	return r
+}
+
 // login logs a user of this world in.
 func (f face) login(name string) session {
 	f.w.t.Helper()
-	r := f.tryLogin(name, f.w.password(name))
+	r := f.patient(func() reply { return f.tryLogin(name, f.w.password(name)) })
 	if r.status != 200 {
 		f.w.t.Fatalf("login of %s: %s", name, r)
 	}
@@ -151,7 +158,7 @@ func (f face) tryRefresh(token string) reply {
 
 func (f face) refresh(s session) session {
 	f.w.t.Helper()
-	r := f.tryRefresh(s.Refresh)
+	r := f.patient(func() reply { return f.tryRefresh(s.Refresh) })
 	if r.status != 200 {
 		f.w.t.Fatalf("refresh: %s", r)
 	}
