@@ -55,7 +55,7 @@ type SubscriberConfig struct {
 // that is alive in it, keeps following, and knows how old its view may be.
 //
 // It holds one plain subscription and no consumer on the server, except for
-// the short time it reads what is stored. Its methods are safe for concurrent
+// the short time it reads what is stored, and then one more if that is much. Its methods are safe for concurrent
 // use.
 type Subscriber struct {
 	nc       *nats.Conn
