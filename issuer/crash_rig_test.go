@@ -144,7 +144,7 @@ func (c *crashRun) look(scope events.Scope, key string) state {
 	c.t.Helper()
 	access := c.s.Access
 	now := state{access: issuer.Verify(c.Issuer, access) == nil}
-	a := c.refresh(c.s.Refresh)
+	a := patient(c.t, func() answer { return c.refresh(c.s.Refresh) })
 	if now.refresh = a.status == 200; now.refresh {
 		c.s = a
 	} else {

@@ -158,9 +158,9 @@ func everyPoint(t *testing.T, y *tally, alone bool, check func(c *crashRun, what
 		if through {
 			n = -1
 		}
-		c := &crashRun{rig: here, child: dying, user: here.user(fmt.Sprintf("ann-%d", n)), admin: here.login("root"), before: map[string]bool{}}
-		c.old = here.login(c.user.Name)
-		c.s = here.refresh(c.old.Refresh)
+		c := &crashRun{rig: here, child: dying, user: here.user(fmt.Sprintf("ann-%d", n)), admin: here.patientLogin("root"), before: map[string]bool{}}
+		c.old = here.patientLogin(c.user.Name)
+		c.s = patient(t, func() answer { return here.refresh(c.old.Refresh) })
 		c.kid = issuer.KeyID(here.Issuer, c.s.Access)
 		for _, s := range here.statements() {
 			c.before[s.ID] = true
@@ -172,7 +172,7 @@ func everyPoint(t *testing.T, y *tally, alone bool, check func(c *crashRun, what
 		}
 		var steps []string
 		acted := func(c *crashRun, r *rig) answer {
-			a := act(c, r)
+			a := patient(t, func() answer { return act(c, r) })
 			if r != dying.rig {
 				return a
 			}
@@ -219,7 +219,7 @@ func (op crashOp) check(c *crashRun, what string, a answer) (through bool) {
 	if now == allDone && op.lives && op.scope == events.Key {
 		return false // the operator's own token is gone with the key
 	}
-	again := op.act(c, c.rig)
+	again := patient(c.t, func() answer { return op.act(c, c.rig) })
 	told := now == allDone && again.status == 401 && again.Error == "invalid_token"
 	if again.status != success && !told {
 		c.t.Errorf("%s: tried again: got %d %s %v, want %d", what, again.status, again.raw, again.networkError, success)
@@ -243,7 +243,7 @@ func checkLogin(c *crashRun, what string, act func(*crashRun, *rig) answer) (thr
 		c.t.Fatalf("%s: login: got %d %s", what, a.status, a.raw)
 	}
 	c.alive(what+": the token", a.Access)
-	c.want(what+": its refresh", c.refresh(a.Refresh), 200, "")
+	c.want(what+": its refresh", patient(c.t, func() answer { return c.refresh(a.Refresh) }), 200, "")
 	c.settle()
 	return through
 }
@@ -254,7 +254,7 @@ func checkRefresh(c *crashRun, what string, act func(*crashRun, *rig) answer, y 
 	a := act(c, c.child.rig)
 	if a.networkError == nil {
 		c.want("not killed", a, 200, "")
-		c.want("the successor", c.refresh(a.Refresh), 200, "")
+		c.want("the successor", patient(c.t, func() answer { return c.refresh(a.Refresh) }), 200, "")
 		return true
 	}
 	switch a = act(c, c.rig); a.status {
