@@ -74,7 +74,7 @@ func (w *world) startServers(n int) error {
 			return err
 		}
 	}
-	if w.wantDisk {
+	if w.whole {
 		if err := w.smallDisk(w.servers[n-1].dir); err != nil {
 			w.said("%v", err)
 		}

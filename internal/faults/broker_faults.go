@@ -73,10 +73,10 @@ func cutMajority(ctx context.Context, w *world) (grip, error) {
 // slowLinks makes every piece on every link wait.
 func slowLinks(by time.Duration) begin {
 	return func(_ context.Context, w *world) (grip, error) {
-		began := time.Now()
 		if err := eachLink(w.links, func(k *link) { k.slow(by) }); err != nil {
 			return grip{}, err
 		}
+		began := time.Now()
 		return grip{
 			felt: func(context.Context) (string, error) { return w.ledger.atLeast(began, 2*by, quickest) },
 			end:  func(context.Context) error { return eachLink(w.links, (*link).mend) },

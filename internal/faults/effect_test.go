@@ -58,7 +58,7 @@ func TestWhatDoesNothingIsNotFelt(t *testing.T) {
 		"issuer killed":   onIssuers(1, idle(killIssuer)),
 		"issuer frozen":   onIssuers(1, idle(freezeIssuer)),
 		"stream full":     limited(streamBytes),
-		"hostile events":  nobody(func(ctx context.Context) (string, error) { return w.puzzled(ctx, 0) }),
+		"hostile events":  nobody(func(ctx context.Context) (string, error) { return w.puzzled(ctx, 0, 100*time.Millisecond) }),
 		"users taken":     nobody(func(ctx context.Context) (string, error) { return w.shutOut(ctx, "", "publisher-0") }),
 		"issuer shut out": nobody(func(ctx context.Context) (string, error) { return w.shutOut(ctx, "", "issuer-1") }),
 	} {

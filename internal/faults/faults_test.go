@@ -106,6 +106,9 @@ func TestCheckerFindsEveryBug(t *testing.T) {
 	// Not heal: some of them never do.
 	w.wellEnough(ctx, t)
 	before := w.census(ctx)
+	if err := w.made(ctx, want, bugFavour); err != nil { // it shows only while the bus is there
+		t.Fatal(err)
+	}
 	found := w.judge.harvest().found
 	w.hopeless = []string{string(bugGiveUp), string(bugGoroutine), "server"}
 	hole := holeNode
@@ -113,7 +116,7 @@ func TestCheckerFindsEveryBug(t *testing.T) {
 	until := func(context.Context, *world) (grip, error) {                                               // publishers go on
 		g := over("")
 		g.felt = func(ctx context.Context) (string, error) {
-			err := w.made(ctx, want)
+			err := w.made(ctx, want, bugPretend, bugBlind, bugUnsynced, bugNaive, bugLogout)
 			for _, n := range w.nodes {
 				if n.Bug == bugGiveUp {
 					err = errors.Join(err, eachLink(n.links, (*link).drop))
@@ -156,14 +159,14 @@ func TestCheckerFindsEveryBug(t *testing.T) {
 	}
 }
 
-// made waits until the mistakes have been made that show only while the bus is away.
-func (w *world) made(ctx context.Context, want map[bug]invariant) error {
+// made waits until some mistakes have been made.
+func (w *world) made(ctx context.Context, want map[bug]invariant, some ...bug) error {
 	ctx, cancel := w.patient(ctx)
 	defer cancel()
 	return poll(ctx, 50*time.Millisecond, func() error {
 		w.judge.mu.Lock()
 		defer w.judge.mu.Unlock()
-		for _, b := range []bug{bugFavour, bugPretend, bugBlind, bugUnsynced, bugNaive, bugLogout} {
+		for _, b := range some {
 			if !slices.ContainsFunc(w.judge.found, func(v violation) bool { return v.node == string(b) && v.invariant == want[b] }) {
 				return fmt.Errorf("the mistake %q was not found yet as a violation of %v", b, want[b])
 			}

@@ -28,7 +28,7 @@ func TestHasteIsFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []nodeConfig{{Name: "good-deny"}, {Name: "good-allow", Allow: true}, {Name: string(bugHaste), Bug: bugHaste}} {
-		c.Bound = bound
+		c.Bound, c.Patient = bound, c.Bug == "" // also while the one who stood still connects again
 		if err := w.addNode(c); err != nil {
 			t.Fatal(err)
 		}

@@ -27,6 +27,7 @@ type nodeConfig struct {
 	Bound     time.Duration
 	Snapshot  string
 	StayReady bool // OnUndecodable
+	Patient   bool // waits for issuers that give back what a stream has lost as long as the driver waits for anything
 	Bug       bug
 }
 
@@ -92,6 +93,9 @@ func (c nodeConfig) build(conn *nats.Conn, now func() time.Time) (*verifier.Veri
 	}
 	if c.Allow {
 		cfg.OnStale = verifier.Allow
+	}
+	if c.Patient {
+		cfg.LedgerWait = 2 * longPatience
 	}
 	if c.StayReady {
 		cfg.OnUndecodable = verifier.StayReady

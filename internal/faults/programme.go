@@ -16,16 +16,16 @@ type result struct {
 	load     string
 }
 
-// programme runs faults one after another in one world, with a disk that can be
-// filled if disk is true and that is allowed.
-func programme(ctx context.Context, bin binaries, faults []fault, disk bool, said func(string, ...any)) (r *result, err error) {
+// programme runs faults one after another in one world. The whole form has a disk that can be filled, if that is allowed, and
+// nodes as teams configure them. In the short one, which runs on any machine, they wait for issuers as long as the driver does.
+func programme(ctx context.Context, bin binaries, faults []fault, whole bool, said func(string, ...any)) (r *result, err error) {
 	began := time.Now()
 	w, err := newWorld(bin, said)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, w.close()) }()
-	w.wantDisk = disk
+	w.whole = whole
 	if err := w.build(ctx, 3, 2); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,8 +22,9 @@ type healing struct {
 }
 
 const (
-	longPatience  = time.Minute     // how long healing may take before it counts as not happening
-	shortPatience = 5 * time.Second // the same for whom it is known not to happen
+	longPatience  = time.Minute      // how long healing may take before it counts as not happening
+	longHealing   = 10 * time.Second // people are told what took so long
+	shortPatience = 5 * time.Second  // the same for whom it is known not to happen
 )
 
 // readiness is what a node's readiness probe says.
@@ -64,11 +66,18 @@ func (w *world) heal(ctx context.Context) (h healing) {
 		all.Go(func() {
 			ctx, cancel := w.patientWith(ctx, who)
 			defer cancel()
-			if err := poll(ctx, 50*time.Millisecond, func() error { return ask(ctx) }); err != nil {
+			var last error
+			if err := poll(ctx, 50*time.Millisecond, func() error {
+				err := ask(ctx)
+				last = cmp.Or(err, last)
+				return err
+			}); err != nil {
 				w.judge.report(i5, who, "does not heal: %v", err)
 				w.given(who)
 			}
-			*took = max(*took, time.Since(end))
+			if *took = max(*took, time.Since(end)); *took > longHealing {
+				w.said("  %s took %v, its last word before: %v", who, round(*took), last)
+			}
 		})
 	}
 	took := make([]time.Duration, len(w.nodes)+len(w.issuers))

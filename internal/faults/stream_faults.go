@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -190,26 +192,34 @@ func hostile(ctx context.Context, w *world) (grip, error) {
 		}
 	}
 	return grip{
-		felt: func(ctx context.Context) (string, error) { return w.puzzled(ctx, stored) },
+		felt: func(ctx context.Context) (string, error) { return w.puzzled(ctx, stored, 4*time.Second) },
 		end:  func(context.Context) error { return nil },
 	}, nil
 }
 
-// puzzled wants every node to have met events that it cannot read, and those that are not to be ready then not to be.
-func (w *world) puzzled(ctx context.Context, stored int) (string, error) {
-	var errs []error
-	least := stored
-	for _, n := range w.nodes {
-		v, err := n.vitals(ctx)
-		if err == nil && v.Unreadable == 0 {
-			err = fmt.Errorf("%s has read everything", n.Name)
-		}
-		if err == nil && !n.StayReady {
-			err = n.refusal(ctx, "could not be read")
-		}
-		errs, least = append(errs, err), min(least, v.Unreadable)
+// puzzled wants every node to meet events that it cannot read, and those that are not to be ready then not to be.
+func (w *world) puzzled(ctx context.Context, stored int, within time.Duration) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	least, errs := make([]int, len(w.nodes)), make([]error, len(w.nodes))
+	var all sync.WaitGroup
+	for i, n := range w.nodes {
+		all.Go(func() {
+			errs[i] = poll(ctx, 50*time.Millisecond, func() error {
+				v, err := n.vitals(ctx)
+				if err == nil && v.Unreadable == 0 {
+					err = fmt.Errorf("%s has read everything", n.Name)
+				}
+				if err == nil && !n.StayReady {
+					err = n.refusal(ctx, "could not be read")
+				}
+				least[i] = v.Unreadable
+				return err
+			})
+		})
 	}
-	return fmt.Sprintf("%d stored, each node could not read %d of them", stored, least), errors.Join(errs...)
+	all.Wait()
+	return fmt.Sprintf("%d stored, each node could not read %d of them or more", stored, slices.Min(least)), errors.Join(errs...)
 }
 
 var streamFaults = []fault{

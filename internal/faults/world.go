@@ -39,7 +39,7 @@ type world struct {
 	said   func(format string, args ...any) // progress, for people
 
 	hopeless []string // those of whom it is known that they will not heal, lest a test wait for them
-	wantDisk bool
+	whole    bool     // not the short form
 
 	issuerURL, jwks, keys string
 
@@ -122,7 +122,7 @@ func (w *world) addFleet() error {
 		if i%2 == 1 {
 			c.Snapshot = "snapshot-" + c.Name
 		}
-		c.StayReady = i%4 >= 2
+		c.StayReady, c.Patient = i%4 >= 2, !w.whole
 		if err := w.addNode(c); err != nil {
 			return err
 		}
