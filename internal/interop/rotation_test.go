@@ -25,7 +25,7 @@ import (
 const (
 	// keyDelay stands for the 20 minutes of a real issuer, and learn for what its
 	// verifiers are set to: they look at the key set more often than that.
-	keyDelay = 6 * time.Second
+	keyDelay = 10 * time.Second
 	learn    = time.Second
 )
 

@@ -59,7 +59,7 @@ func TestFleet_reportsLoss(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.patience = 3 * time.Second
+	f.patience = 10 * time.Second
 	if err := f.populate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
