@@ -97,6 +97,9 @@ func (w *world) patient(ctx context.Context) (context.Context, context.CancelFun
 func (w *world) patientWith(ctx context.Context, name string) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	began, patience := time.Now(), longPatience
+	if !w.whole {
+		patience = slowPatience
+	}
 	if slices.Contains(w.hopeless, name) {
 		patience = shortPatience
 	}

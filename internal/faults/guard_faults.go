@@ -179,13 +179,14 @@ var guardFaults = []fault{
 
 // guarded runs those faults in a world of their own: a server with mutual TLS and nkeys,
 // an issuer, four nodes and two publishers.
-func guarded(ctx context.Context, bin binaries, faults []fault, said func(string, ...any)) (r *result, err error) {
+func guarded(ctx context.Context, bin binaries, faults []fault, whole bool, said func(string, ...any)) (r *result, err error) {
 	bin.before, bin.slow = nil, ""
 	w, err := newWorld(bin, said)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, w.close()) }()
+	w.whole = whole
 	if w.guard, err = newGuard(w.dir + "/bus"); err != nil {
 		return nil, err
 	}

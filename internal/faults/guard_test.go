@@ -12,7 +12,7 @@ func TestGuarded(t *testing.T) {
 			short = append(short, f)
 		}
 	}
-	r, err := guarded(t.Context(), programs(t), short, said(t))
+	r, err := guarded(t.Context(), programs(t), short, false, said(t))
 	if err != nil {
 		t.Fatal(err)
 	}

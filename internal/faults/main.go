@@ -92,7 +92,7 @@ func drive(ctx context.Context, only, skip, out string) error {
 		}
 	}
 	if len(onBus) > 0 {
-		more, err := guarded(ctx, bin, onBus, said)
+		more, err := guarded(ctx, bin, onBus, true, said)
 		if err != nil {
 			return err
 		}

@@ -95,7 +95,7 @@ func (c nodeConfig) build(conn *nats.Conn, now func() time.Time) (*verifier.Veri
 		cfg.OnStale = verifier.Allow
 	}
 	if c.Patient {
-		cfg.LedgerWait = 2 * longPatience
+		cfg.LedgerWait = 2 * slowPatience
 	}
 	if c.StayReady {
 		cfg.OnUndecodable = verifier.StayReady

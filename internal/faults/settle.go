@@ -23,6 +23,7 @@ type healing struct {
 
 const (
 	longPatience  = time.Minute      // how long healing may take before it counts as not happening
+	slowPatience  = 3 * longPatience // the same in the short form, which runs on any machine, however busy
 	longHealing   = 10 * time.Second // people are told what took so long
 	shortPatience = 5 * time.Second  // the same for whom it is known not to happen
 )
