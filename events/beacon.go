@@ -23,7 +23,6 @@ const beaconKept = "60s"
 type beacons struct {
 	interval time.Duration
 	due      time.Time
-	changed  bool // due has moved
 	// unanswered: the last one sent has not come back. The next one says by its ID
 	// what this node has seen, lest it be taken for one that the server has had: a
 	// clock that was set back repeats interval numbers.
@@ -41,7 +40,6 @@ type beacons struct {
 func (b *beacons) start(now time.Time) {
 	b.tag = nuid.Next()
 	b.due = now.Add(jitter(b.interval / 50))
-	b.changed = true
 }
 
 // heard takes note of messages that arrived.
@@ -50,7 +48,6 @@ func (b *beacons) heard(at time.Time) {
 		return
 	}
 	b.due = at.Add(b.interval + jitter(b.interval/2))
-	b.changed = true
 }
 
 // seen takes note of a beacon that arrived.
@@ -69,10 +66,13 @@ func (b *beacons) ask(now time.Time) {
 	b.probe = now
 	b.probing = true
 	b.due = now.Add(jitter(b.interval))
-	b.changed = true
 }
 
-func (b *beacons) wait(now time.Time) time.Duration { return max(b.due.Sub(now), 0) }
+// wait is how long until the next one is due: never longer than after a message, even
+// if the clock was set back meanwhile.
+func (b *beacons) wait(now time.Time) time.Duration {
+	return min(max(b.due.Sub(now), 0), b.interval+b.interval/2)
+}
 
 // next returns the ID and the body of the beacon to send now, and schedules
 // another attempt in case this one does not come back. Beacons of several nodes
@@ -90,7 +90,6 @@ func (b *beacons) next(now time.Time, head uint64) (id, body string) {
 	b.count++
 	b.sent[b.count%uint64(len(b.sent))] = now
 	b.due = now.Add(b.interval + jitter(b.interval/2))
-	b.changed = true
 	return id, b.tag + " " + strconv.FormatUint(b.count, 10)
 }
 
@@ -104,6 +103,25 @@ func (b *beacons) own(body []byte) (sent time.Time, ok bool) {
 		return time.Time{}, false
 	}
 	return b.sent[n%uint64(len(b.sent))], true
+}
+
+// rearm has the timer fire no later than the next beacon is due. Whatever is heard puts
+// that off and leaves the timer alone.
+func (f *follower) rearm() {
+	if f.fires.IsZero() || f.beacons.due.Before(f.fires) {
+		f.fires = f.beacons.due
+		f.beacon.Reset(f.beacons.wait(f.now()))
+	}
+}
+
+// fired sends a beacon, unless it was put off since the timer was set. The clock is not
+// asked: it may have been set back.
+func (f *follower) fired() {
+	early := f.beacons.due.After(f.fires)
+	f.fires = time.Time{}
+	if !early {
+		f.sendBeacon()
+	}
 }
 
 // sendBeacon publishes a beacon and does not wait for an acknowledgement: the

@@ -137,9 +137,9 @@ func (f *follower) caughtUp(r catchUpResult) {
 	// says how old it is. An empty stream gives none; a beacon will.
 	switch {
 	case f.track.last > r.reached.seq:
-		f.prove(f.track.lastTime, r.arrival)
+		f.prove(f.track.lastTime, r.arrival, f.now())
 	case !r.reached.at.IsZero():
-		f.prove(r.reached.at, r.arrival)
+		f.prove(r.reached.at, r.arrival, f.now())
 	default:
 		f.advanced(f.track.last)
 	}

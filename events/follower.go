@@ -15,12 +15,16 @@ const (
 	retryMax   = 5 * time.Second
 )
 
-// follower is one Run of a Subscriber. Its fields belong to the goroutine of
-// run, except where a comment says otherwise.
+// follower is one Run of a Subscriber. Two goroutines share it: hear applies what
+// arrives, run does everything else. So a message wakes a goroutine that waits for
+// messages only: one that waits for timers as well takes longer to wake.
 type follower struct {
 	*Subscriber
 	apply   Apply
 	applyMu sync.Mutex // one Apply at a time: live and catch-up share it
+
+	baton sync.Mutex // guards what follows, except where a comment says otherwise
+	sub   *nats.Subscription
 
 	track   tracker
 	offsets offsets
@@ -28,7 +32,8 @@ type follower struct {
 	stream  time.Time // creation time of the stream that track is about, if known
 	origin  bool      // the next catch-up must read from the start
 	rewinds uint64    // as in the status
-	older   int       // live messages not yet taken that had arrived before the newest of them
+	taken   int64     // live messages
+	older   int64     // live messages not yet taken that had arrived before the newest of them
 	era     uint64    // rewinds that what is being taken belongs to
 	anchor  anchor    // a long-lived message of the stream that track is about
 
@@ -44,6 +49,8 @@ type follower struct {
 
 	watchdog watchdog
 	beacons  beacons
+	beacon   *time.Timer // fires no later than the next beacon is due
+	fires    time.Time   // when that is; zero: never
 
 	msgs  []liveMsg // what is being taken, reused
 	batch []Event   // what is being applied, reused
@@ -68,54 +75,62 @@ func (f *follower) run(ctx context.Context) error {
 	inbox := make(chan *nats.Msg, inboxSize)
 	f.waiting.Store(&inbox)
 	defer f.waiting.Store(nil)
-	sub := f.subscribe(ctx, inbox)
-	if sub == nil {
+	if f.sub = f.subscribe(ctx, inbox); f.sub == nil {
 		return nil // ctx ended before there was a connection to subscribe on
 	}
-	defer func() { _ = sub.Unsubscribe() }() // the connection may be gone, then so is the subscription
+	defer func() { _ = f.sub.Unsubscribe() }() // the connection may be gone, then so is the subscription
 	states := f.nc.StatusChanged(nats.CONNECTED, nats.RECONNECTING, nats.CLOSED)
 	defer f.nc.RemoveStatusListener(states)
 
 	tick := time.NewTicker(max(f.interval/4, 5*time.Millisecond))
 	defer tick.Stop()
-	beacon := time.NewTimer(time.Hour)
-	defer beacon.Stop()
+	f.beacon = time.NewTimer(time.Hour)
+	defer f.beacon.Stop()
 	f.retry = time.NewTimer(0)
 	f.planned = f.now()
 	defer f.retry.Stop()
 	f.beacons.start(f.now())
+	f.rearm()
+	wg.Go(func() { f.hear(ctx, inbox) })
 
 	for {
-		if f.beacons.changed {
-			f.beacons.changed = false
-			beacon.Reset(f.beacons.wait(f.now()))
-		}
+		var due func()
 		select {
 		case <-ctx.Done():
 			return nil
-		case m := <-inbox:
-			f.checkConnection() // it may come from behind a new connection
-			f.live(ctx, f.take(m, inbox))
 		case r := <-f.results:
-			f.caughtUp(r)
+			due = func() { f.caughtUp(r) }
 		case <-f.retry.C:
-			f.planned = time.Time{}
-			f.catchUp(ctx, &wg)
+			due = func() { f.planned = time.Time{}; f.catchUp(ctx, &wg) }
 		case state := <-states:
-			f.checkConnection()
-			if state == nats.CONNECTED && f.attempt == 0 {
-				f.start(0) // the first server that was reached
-			}
+			due = func() { f.changed(state) }
 		case <-tick.C:
-			f.checkConnection()
-			if f.again {
-				f.revived()
-			}
-			f.watch()
-		case <-beacon.C:
-			f.sendBeacon()
+			due = f.tick
+		case <-f.beacon.C:
+			due = f.fired
 		}
+		f.baton.Lock()
+		due()
+		f.rearm()
+		f.baton.Unlock()
 	}
+}
+
+// changed looks at the connection, whose state is another.
+func (f *follower) changed(state nats.Status) {
+	f.checkConnection()
+	if state == nats.CONNECTED && f.attempt == 0 {
+		f.start(0) // the first server that was reached
+	}
+}
+
+// tick looks at what nobody says.
+func (f *follower) tick() {
+	f.checkConnection()
+	if f.again {
+		f.revived()
+	}
+	f.watch()
 }
 
 // subscribe holds the live subscription before anything is read, so that
@@ -136,87 +151,6 @@ func (f *follower) subscribe(ctx context.Context, inbox chan *nats.Msg) *nats.Su
 	}
 }
 
-// live applies what has arrived, all of it at once, and then asks whether it
-// was contiguous.
-func (f *follower) live(ctx context.Context, msgs []liveMsg) {
-	if len(msgs) == 0 {
-		return
-	}
-	f.watchdog.alive(msgs[0].arrival)
-	f.beacons.heard(msgs[len(msgs)-1].arrival)
-	batch := f.batch[:0]
-	defer func() {
-		clear(batch)
-		f.batch = batch[:0]
-		clear(msgs)
-	}()
-	for i := range msgs {
-		m := &msgs[i]
-		if m.beacon {
-			continue
-		}
-		r, err := Decode(m.data)
-		if err != nil {
-			f.undecodable(m.seq, m.time, m.named, m.ttl, err)
-			continue
-		}
-		m.until = r.Until
-		batch = append(batch, Event{Revocation: r, Sequence: m.seq, Time: m.time, Rewinds: f.era})
-	}
-	if err := f.applyBatch(ctx, batch); err != nil {
-		// Nothing of it counts: the stream still has it.
-		f.track.open()
-		f.failed("apply", err)
-		f.later()
-		return
-	}
-	f.follow(msgs)
-}
-
-// follow asks of every applied message whether it was contiguous.
-func (f *follower) follow(msgs []liveMsg) {
-	var newest *liveMsg
-	for i := range msgs {
-		m := &msgs[i]
-		if m.beacon {
-			f.beacon(m)
-		}
-		switch f.track.live(m.seq, m.time, m.subject, m.previous) {
-		case stepJoined:
-			newest = m
-			f.anchor.offer(m.seq, m.time, m.until)
-		case stepPending:
-			if f.track.runStart == f.track.runHead {
-				f.revived()
-			}
-		case stepGap:
-			f.log.Warn("gap in the revocation stream, reading it", "sequence", m.seq, "complete", f.track.last)
-			f.update(func(st *Status) { st.Gaps++ })
-			f.start(jitter(20 * time.Millisecond))
-		case stepRewind:
-			f.rewound("a live message has a lower sequence than before")
-			newest = nil
-		}
-	}
-	f.update(func(st *Status) { st.Head = max(st.Head, msgs[len(msgs)-1].seq) })
-	if newest != nil {
-		f.prove(newest.time, newest.arrival)
-		f.watchdog.proven(f.now())
-	}
-}
-
-// beacon takes a beacon into account, whoever sent it.
-func (f *follower) beacon(m *liveMsg) {
-	f.beacons.seen(m.arrival)
-	f.update(func(st *Status) { st.Beacons++ })
-	if sent, ok := f.beacons.own(m.data); ok {
-		// Stored after it was sent: the local time of sending, told back from
-		// the arrival so that no clock step lies between, bounds the error.
-		sentAt := m.arrival.Round(0).Add(-m.arrival.Sub(sent))
-		f.offsets.atLeast(sentAt.Sub(m.time))
-	}
-}
-
 // applyBatch calls Apply, which must not run twice at once.
 func (f *follower) applyBatch(ctx context.Context, batch []Event) error {
 	if len(batch) == 0 {
@@ -234,19 +168,14 @@ func (f *follower) applyBatch(ctx context.Context, batch []Event) error {
 }
 
 // prove records that the view was complete at the server's time at.
-func (f *follower) prove(at, arrival time.Time) {
+func (f *follower) prove(at, arrival, now time.Time) {
 	p := &proof{asOf: at, arrival: arrival, age: f.offsets.age(arrival, arrival.Sub(f.epoch), at)}
-	now := f.now()
 	old := f.believe(p, now)
 	if p.age > 2*f.interval && f.offsets.behind() > f.interval {
 		// The clock was behind, and may not be any more: then what is taken out for it is wrong.
 		f.beacons.ask(now)
 	}
-	f.update(func(st *Status) {
-		st.ClockBehind = f.offsets.behind()
-		st.LastError = ""
-	})
-	f.advanced(f.track.last)
+	f.proven(f.track.last, f.offsets.behind())
 	if old == nil {
 		f.log.Info("revocation stream synced", "sequence", f.track.last, "asof", at)
 	}
@@ -259,8 +188,9 @@ func (f *follower) rewound(why string) {
 	f.origin, f.stream, f.anchor = true, time.Time{}, anchor{}
 	f.mistakes.forget()
 	f.rewinds++
-	if inbox := f.waiting.Load(); inbox != nil {
-		f.older = len(*inbox)
+	f.older = inboxSize // of a connection that was closed nobody can tell
+	if n, err := f.sub.Delivered(); err == nil {
+		f.older = n - f.taken
 	}
 	f.update(func(st *Status) {
 		st.Rewinds = f.rewinds

@@ -49,6 +49,7 @@ func (f *follower) take(m *nats.Msg, inbox <-chan *nats.Msg) []liveMsg {
 		f.era-- // perhaps of the stream before; what is not is read again
 	}
 	for {
+		f.taken++
 		f.older = max(f.older-1, 0)
 		if lm, ok := parseLive(m); ok {
 			lm.arrival = f.now()
@@ -68,12 +69,12 @@ func (f *follower) take(m *nats.Msg, inbox <-chan *nats.Msg) []liveMsg {
 // parseLive reads a republished message. One that lacks the server's headers
 // was not republished by our stream and says nothing.
 func parseLive(m *nats.Msg) (liveMsg, bool) {
-	subject, ok := strings.CutPrefix(m.Subject, livePrefix)
+	name, ok := strings.CutPrefix(m.Subject, livePrefix)
 	if !ok || m.Reply != "" || header(m, hdrStream) != StreamName {
 		return liveMsg{}, false
 	}
-	subject = storedPrefix + subject
-	if header(m, hdrSubject) != subject {
+	subject := header(m, hdrSubject)
+	if stored, ok := strings.CutPrefix(subject, storedPrefix); !ok || stored != name {
 		return liveMsg{}, false
 	}
 	seq, err := strconv.ParseUint(header(m, hdrSequence), 10, 64)

@@ -199,10 +199,24 @@ func (s *Subscriber) reached(at Position) bool {
 		s.conns == s.nc.Stats().Reconnects
 }
 
-// advanced publishes a new contiguous sequence and wakes who waited for it.
+// proven publishes a new contiguous sequence, for which there is a proof.
+func (s *Subscriber) proven(seq uint64, behind time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status.ClockBehind, s.status.LastError = behind, ""
+	s.status.Head = max(s.status.Head, seq)
+	s.advance(seq)
+}
+
+// advanced publishes a new contiguous sequence.
 func (s *Subscriber) advanced(seq uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.advance(seq)
+}
+
+// advance wakes who waited for a sequence. It must be called with mu held.
+func (s *Subscriber) advance(seq uint64) {
 	s.status.Sequence, s.confirmed = seq, seq
 	for w := range s.waiters {
 		if s.reached(w.at) {

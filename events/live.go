@@ -1,0 +1,107 @@
+package events
+
+import (
+	"context"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// hear applies what arrives.
+func (f *follower) hear(ctx context.Context, inbox <-chan *nats.Msg) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case m := <-inbox:
+			f.baton.Lock()
+			f.checkConnection() // it may come from behind a new connection
+			f.live(ctx, f.take(m, inbox))
+			f.rearm()
+			f.baton.Unlock()
+		}
+	}
+}
+
+// live applies what has arrived, all of it at once, and then asks whether it
+// was contiguous.
+func (f *follower) live(ctx context.Context, msgs []liveMsg) {
+	if len(msgs) == 0 {
+		return
+	}
+	f.watchdog.alive(msgs[0].arrival)
+	f.beacons.heard(msgs[len(msgs)-1].arrival)
+	batch := f.batch[:0]
+	for i := range msgs {
+		m := &msgs[i]
+		if m.beacon {
+			continue
+		}
+		r, err := Decode(m.data)
+		if err != nil {
+			f.undecodable(m.seq, m.time, m.named, m.ttl, err)
+			continue
+		}
+		m.until = r.Until
+		batch = append(batch, Event{Revocation: r, Sequence: m.seq, Time: m.time, Rewinds: f.era})
+	}
+	if err := f.applyBatch(ctx, batch); err != nil {
+		// Nothing of it counts: the stream still has it.
+		f.track.open()
+		f.failed("apply", err)
+		f.later()
+	} else {
+		f.follow(msgs)
+	}
+	clear(batch)
+	f.batch = batch[:0]
+	clear(msgs)
+}
+
+// follow asks of every applied message whether it was contiguous.
+func (f *follower) follow(msgs []liveMsg) {
+	var newest *liveMsg
+	for i := range msgs {
+		m := &msgs[i]
+		if m.beacon {
+			f.passed(m)
+		}
+		switch f.track.live(m.seq, m.time, m.subject, m.previous) {
+		case stepJoined:
+			newest = m
+			f.anchor.offer(m.seq, m.time, m.until)
+		case stepPending:
+			if f.track.runStart == f.track.runHead {
+				f.revived()
+			}
+		case stepGap:
+			f.log.Warn("gap in the revocation stream, reading it", "sequence", m.seq, "complete", f.track.last)
+			f.update(func(st *Status) { st.Gaps++ })
+			f.start(jitter(20 * time.Millisecond))
+		case stepRewind:
+			f.rewound("a live message has a lower sequence than before")
+			newest = nil
+		}
+	}
+	last := &msgs[len(msgs)-1]
+	if newest != last { // else advancing says it
+		f.update(func(st *Status) { st.Head = max(st.Head, last.seq) })
+	}
+	if newest != nil {
+		now := f.now()
+		f.prove(newest.time, newest.arrival, now)
+		f.watchdog.proven(now)
+	}
+}
+
+// passed takes a beacon into account, whoever sent it.
+func (f *follower) passed(m *liveMsg) {
+	f.beacons.seen(m.arrival)
+	f.update(func(st *Status) { st.Beacons++ })
+	if sent, ok := f.beacons.own(m.data); ok {
+		// Stored after it was sent: the local time of sending, told back from
+		// the arrival so that no clock step lies between, bounds the error.
+		sentAt := m.arrival.Round(0).Add(-m.arrival.Sub(sent))
+		f.offsets.atLeast(sentAt.Sub(m.time))
+	}
+}
