@@ -24,6 +24,7 @@ type whole struct {
 	now   func() time.Time
 
 	objected map[string]time.Time // by whom and when last; of await alone
+	listened bool                 // somebody was there to be asked since this doubt began; of await alone
 
 	waiting atomic.Pointer[string] // for what; nil: for nothing
 }
@@ -80,6 +81,7 @@ func (w *whole) settle(ctx context.Context, number uint64, fresh bool) bool {
 	if !fresh { // the stream goes on where it was: to wait costs nothing while the view is young enough
 		most = max(wholeBrief, w.bound*3/4-w.Freshness(w.now()).Staleness)
 	}
+	w.listened = false
 	began := time.Now()
 	mctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
@@ -114,14 +116,15 @@ func (w *whole) settle(ctx context.Context, number uint64, fresh bool) bool {
 }
 
 // missing is why the stream may not be whole, or empty: one who keeps a ledger and objects is enough, whatever others say. He may be too
-// busy giving back to answer every question in time, and that is no consent.
+// busy giving back to answer every question in time, and that is no consent; nor is it one when he connects anew.
 func (w *whole) missing(ctx context.Context, fresh bool) string {
 	answers, err := w.ask(ctx)
+	w.listened = w.listened || err == nil
 	why := w.objections(answers)
 	switch {
 	case why != "":
 		return why
-	case errors.Is(err, events.ErrNoLedger) && !(w.come && fresh):
+	case errors.Is(err, events.ErrNoLedger) && !(fresh && (w.come || w.listened)):
 		if fresh && err.Error() != events.ErrNoLedger.Error() {
 			w.log.Warn("verifier: cannot ask whether the stream of revocations is whole", "err", err)
 		}

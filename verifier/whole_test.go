@@ -228,3 +228,45 @@ func TestFirstSyncWaitsForWhoeverObjects(t *testing.T) {
 		t.Errorf("ready when the one who objected had been silent for only %v", silent)
 	}
 }
+
+// TestFirstSyncWaitsForOneWhoConnectsAgain: an issuer that stood still when the node asked, and whose connection is made anew before it
+// has answered, is not gone: what it has to give back comes.
+func TestFirstSyncWaitsForOneWhoConnectsAgain(t *testing.T) {
+	t.Parallel()
+	server := natstest.Start(t)
+	nc := server.Connect(t)
+	js := ensure(t, nc, events.Layout{})
+	sub, err := nc.SubscribeSync(events.SubjectWhole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	v, _ := node(t, server.URL(), nil)
+	eventually(t, "the node waits for an answer", func() bool {
+		err := v.Ready()
+		return err != nil && strings.Contains(err.Error(), "an answer whether the stream holds everything")
+	})
+	if err := sub.Unsubscribe(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the node sees that nobody listens", func() bool {
+		err := v.Ready()
+		if err == nil {
+			t.Fatal("ready although the one who listened has not answered")
+		}
+		return strings.Contains(err.Error(), events.ErrNoLedger.Error())
+	})
+	k := keeper(t, server.Connect(t))
+	p := publisher(t, nc)
+	ack, err := p.Publish(t.Context(), events.Revocation{Issuer: issA, Scope: events.Session, Key: "lost"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.says.Store(&events.Whole{Node: "issuer-1", At: events.Position{Stream: born(t, js), Sequence: ack.Sequence}})
+	eventually(t, "ready", func() bool { return v.Ready() == nil })
+	if err := verifyErr(v, mint(time.Now(), object{"sid": "lost"})); !errors.Is(err, verifier.ErrRevoked) {
+		t.Errorf("what was given back: got %v, want ErrRevoked", err)
+	}
+}
