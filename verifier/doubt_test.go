@@ -2,6 +2,7 @@ package verifier_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,6 +20,8 @@ type doubtRig struct {
 	js   jetstream.JetStream
 	pub  *events.Publisher
 	k    *ledgerKeeper
+	gone func()     // the issuer goes
+	ask  *nats.Conn // the issuer's
 	conn *nats.Conn // the node's
 }
 
@@ -26,7 +29,9 @@ func newDoubtRig(t *testing.T, change func(*verifier.Config)) *doubtRig {
 	t.Helper()
 	server := natstest.Start(t)
 	nc := server.Connect(t)
-	r := &doubtRig{js: ensure(t, nc, events.Layout{}), pub: publisher(t, nc), k: keeper(t, server.Connect(t))}
+	r := &doubtRig{js: ensure(t, nc, events.Layout{}), pub: publisher(t, nc), k: &ledgerKeeper{}, ask: server.Connect(t)}
+	r.comparing()
+	r.gone = keepers(t, r.ask, r.k)
 	r.whole(t, r.revoke(t, "known"))
 	r.Verifier, _ = node(t, server.URL(), func(c *verifier.Config) {
 		c.LedgerWait, c.MaxStaleness, r.conn = time.Minute, time.Minute, c.NATS
@@ -90,6 +95,30 @@ func TestRewindMakesNothingNewer(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.follows(t, "the new stream is followed", func(st events.Status) bool { return st.Rewinds > 0 })
+	r.givesBack(t, lost)
+}
+
+// TestRewindWaitsForOneWhoIsAway: the issuer's connection broke as well, and it comes back later than the node.
+func TestRewindWaitsForOneWhoIsAway(t *testing.T) {
+	t.Parallel()
+	r := newDoubtRig(t, func(c *verifier.Config) { c.LedgerWait = 0 })
+	r.gone()
+	eventually(t, "nobody listens", func() bool {
+		_, err := events.AskWhole(t.Context(), r.ask)
+		return errors.Is(err, events.ErrNoLedger)
+	})
+	if err := r.js.DeleteStream(t.Context(), events.StreamName); err != nil {
+		t.Fatal(err)
+	}
+	lost := time.Now()
+	if _, err := events.EnsureStream(t.Context(), r.js, events.Layout{}); err != nil {
+		t.Fatal(err)
+	}
+	r.follows(t, "the new stream is followed", func(st events.Status) bool {
+		return st.Rewinds > 0 && strings.Contains(st.LastError, events.ErrNoLedger.Error())
+	})
+	r.comparing()
+	keepers(t, r.ask, r.k)
 	r.givesBack(t, lost)
 }
 

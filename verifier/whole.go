@@ -24,7 +24,7 @@ type whole struct {
 	now   func() time.Time
 
 	objected map[string]time.Time // by whom and when last; of await alone
-	listened bool                 // somebody was there to be asked since this doubt began; of await alone
+	listened bool                 // somebody was there to be asked, once; of await alone
 
 	waiting atomic.Pointer[string] // for what; nil: for nothing
 }
@@ -81,7 +81,6 @@ func (w *whole) settle(ctx context.Context, number uint64, fresh bool) bool {
 	if !fresh { // the stream goes on where it was: to wait costs nothing while the view is young enough
 		most = max(wholeBrief, w.bound*3/4-w.Freshness(w.now()).Staleness)
 	}
-	w.listened = false
 	began := time.Now()
 	mctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
