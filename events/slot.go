@@ -169,7 +169,7 @@ func (c *catchUp) trySlot(ctx context.Context, stream jetstream.Stream, name str
 		Description: NewID(), // no two are alike: the server would give us that of another
 		// Of as many servers as the stream: one that is down would keep its slots taken.
 		Replicas: stream.CachedInfo().Config.Replicas, MemoryStorage: true,
-		DeliverPolicy: jetstream.DeliverNewPolicy, AckPolicy: jetstream.AckNonePolicy, InactiveThreshold: slotInactive,
+		DeliverPolicy: jetstream.DeliverNewPolicy, AckPolicy: jetstream.AckNonePolicy, InactiveThreshold: c.slotInactive,
 	})
 	if refused := c.nc.LastError(); errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil && errors.Is(refused, nats.ErrPermissionViolation) && strings.Contains(refused.Error(), slotPrefix) {
 		c.log.Warn("this role may take no turn to read much, so that all nodes that start at once read at once: allow it to publish to the subjects of the reading slots, as `quash nats init` does", "err", refused)

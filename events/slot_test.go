@@ -17,11 +17,12 @@ import (
 
 // crowd is many nodes that read at once. Each stands still at its first batch until it is let go.
 type crowd struct {
-	t       testing.TB
-	url     string
-	reading chan *queued
-	mu      sync.Mutex
-	nodes   []*queued
+	t        testing.TB
+	url      string
+	reading  chan *queued
+	inactive time.Duration // after what the slot of one that is added is free again; zero: as usual
+	mu       sync.Mutex
+	nodes    []*queued
 }
 
 type queued struct {
@@ -41,7 +42,7 @@ func (c *crowd) add(change ...func(*events.SubscriberConfig)) *queued {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	cfg := events.SubscriberConfig{Conn: nc, BeaconInterval: 100 * time.Millisecond}
+	cfg := events.SubscriberConfig{Conn: nc, BeaconInterval: 100 * time.Millisecond, SlotWait: 10 * time.Minute}
 	for _, f := range change {
 		f(&cfg)
 	}
@@ -49,7 +50,7 @@ func (c *crowd) add(change ...func(*events.SubscriberConfig)) *queued {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	events.SetLong(s, 50)
+	events.SetLong(s, 50, c.inactive)
 	q := &queued{Subscriber: s, state: &state{keys: map[string]uint64{}}, goOn: make(chan struct{}), nc: nc}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -140,6 +141,7 @@ func TestSlotsBoundReaders(t *testing.T) {
 	srv := natstest.Start(t)
 	stream := filled(t, srv.Connect(t), 100)
 	c := newCrowd(t, srv.URL())
+	c.inactive = 5 * time.Minute // a machine that stands still takes no slot away
 	const extra = 4
 	for range 8 + extra {
 		c.add()
@@ -224,22 +226,28 @@ func TestSlotDies(t *testing.T) {
 	srv := natstest.Start(t)
 	stream := filled(t, srv.Connect(t), 100)
 	c := newCrowd(t, srv.URL())
-	for range 8 {
+	c.inactive = 5 * time.Minute
+	for range 7 {
 		c.add()
 	}
 	var readers []*queued
+	c.inactive = 0
+	goner := c.add()
+	c.inactive = 5 * time.Minute
 	for range 8 {
-		readers = append(readers, c.next())
+		if q := c.next(); q != goner {
+			readers = append(readers, q)
+		}
 	}
 	late := c.add()
-	readers[0].nc.Close() // as when its process ends
+	goner.nc.Close() // as when its process ends
 	if got := c.next(); got != late {
 		t.Error("somebody else reads")
 	}
 	if n := slotsTaken(t, stream); n != 8 {
 		t.Errorf("%d slots are taken", n)
 	}
-	for _, q := range append(readers[1:], late) {
+	for _, q := range append(readers, late) {
 		close(q.goOn)
 		q.whole(t, 100, "f")
 	}

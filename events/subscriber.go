@@ -66,8 +66,10 @@ type Subscriber struct {
 	reader   string // empty: a random one each time
 	slotWait time.Duration
 	long     uint64 // statements that are read without a slot
-	log      *slog.Logger
-	now      func() time.Time
+
+	slotInactive time.Duration // after which the server drops a slot
+	log          *slog.Logger
+	now          func() time.Time
 
 	running  atomic.Bool
 	proof    atomic.Pointer[proof]          // nil until synced
@@ -114,7 +116,7 @@ func NewSubscriber(c SubscriberConfig) (*Subscriber, error) {
 		return nil, fmt.Errorf("events: open JetStream: %w", err)
 	}
 	s := &Subscriber{
-		nc: c.Conn, js: js, interval: c.BeaconInterval, silent: c.Silent, batch: c.CatchUpBatch, reader: c.Reader, slotWait: c.SlotWait, long: longReading,
+		nc: c.Conn, js: js, interval: c.BeaconInterval, silent: c.Silent, batch: c.CatchUpBatch, reader: c.Reader, slotWait: c.SlotWait, long: longReading, slotInactive: slotInactive,
 		log: c.Logger, now: c.Now, waiters: make(map[*waiter]struct{}), logged: make(map[string]time.Time),
 		doubt: doubt{careful: c.Careful, news: make(chan struct{}, 1)},
 	}
