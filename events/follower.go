@@ -109,11 +109,16 @@ func (f *follower) run(ctx context.Context) error {
 		case <-f.beacon.C:
 			due = f.fired
 		}
-		f.baton.Lock()
-		due()
-		f.rearm()
-		f.baton.Unlock()
+		f.do(due)
 	}
+}
+
+// do is how either goroutine does anything.
+func (f *follower) do(what func()) {
+	f.baton.Lock()
+	defer f.baton.Unlock()
+	what()
+	f.rearm()
 }
 
 // changed looks at the connection, whose state is another.

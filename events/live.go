@@ -14,11 +14,11 @@ func (f *follower) hear(ctx context.Context, inbox <-chan *nats.Msg) {
 		case <-ctx.Done():
 			return
 		case m := <-inbox:
-			f.baton.Lock()
-			f.checkConnection() // it may come from behind a new connection
-			f.live(ctx, f.take(m, inbox))
-			f.rearm()
-			f.baton.Unlock()
+			f.do(func() {
+				msgs := f.take(m, inbox)
+				f.checkConnection() // they may come from behind a new connection
+				f.live(ctx, msgs)
+			})
 		}
 	}
 }

@@ -127,6 +127,8 @@ func (c *catchUp) takeSlot(ctx context.Context, stream jetstream.Stream) error {
 					c.log.Info("it is this node's turn to read the stored revocations", "waited", c.now().Sub(since).Round(time.Millisecond))
 				}
 				return nil
+			case ctx.Err() == nil && (errors.Is(err, jetstream.ErrMaximumConsumersLimit) || !c.now().Before(until)):
+				// Without a slot it needs one consumer less.
 			case !errors.Is(err, jetstream.ErrConsumerExists):
 				return err
 			}

@@ -82,7 +82,7 @@ func (f *follower) watch() {
 // the stream behind the new connection may be another.
 func (f *follower) checkConnection() {
 	n := f.nc.Stats().Reconnects
-	if n == f.watchdog.conns || !f.nc.IsConnected() {
+	if n == f.watchdog.conns {
 		return
 	}
 	f.update(func(st *Status) { st.Reconnects += n - f.watchdog.conns })

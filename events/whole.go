@@ -35,8 +35,8 @@ const (
 // they said, each thing once and at most 256 of them: within a second, less if nobody is
 // left to answer. One who says "not yet" may be the only one who knows what was lost.
 // ErrNoLedger: nobody listens, which the server knows at once, or this role may not
-// ask. ErrUnavailable: the question could not be asked. No answer and no error:
-// somebody listens and says nothing.
+// ask. ErrUnavailable: the question could not be asked, or ctx ended before an answer.
+// No answer and no error: somebody listens and says nothing.
 func AskWhole(ctx context.Context, nc *nats.Conn) ([]Whole, error) {
 	msgs := make(chan *nats.Msg, wholeMany)
 	inbox := nc.NewInbox()
@@ -48,13 +48,44 @@ func AskWhole(ctx context.Context, nc *nats.Conn) ([]Whole, error) {
 	if err := nc.PublishRequest(SubjectWhole, inbox, nil); err != nil {
 		return nil, fmt.Errorf("%w: ask for a ledger: %w", ErrUnavailable, err)
 	}
-	patience := time.NewTimer(wholePatient)
-	defer patience.Stop()
+	// Behind this answer of the server's nothing is left of its word that nobody listens.
+	fctx, cancel := context.WithTimeout(ctx, wholePatient)
+	defer cancel()
+	if err := nc.FlushWithContext(fctx); err != nil {
+		return nil, fmt.Errorf("%w: ask for a ledger: %w", ErrUnavailable, err)
+	}
 	var quiet <-chan time.Time // nil before the first answer
 	var answers []Whole
+	hear := func(m *nats.Msg) error {
+		if m.Header.Get("Status") == "503" {
+			return ErrNoLedger
+		}
+		w, err := decodeWhole(m.Data)
+		if err != nil {
+			return nil // not an answer of ours
+		}
+		if !slices.Contains(answers, w) {
+			answers = append(answers, w)
+		}
+		quiet = time.After(wholeQuiet)
+		return nil
+	}
+	patience := time.NewTimer(wholePatient)
+	defer patience.Stop()
 	for len(answers) < wholeMany {
 		select {
+		case m := <-msgs: // before anything that says that it is over
+			if err := hear(m); err != nil {
+				return nil, err
+			}
+			continue
+		default:
+		}
+		select {
 		case <-ctx.Done():
+			if len(answers) == 0 {
+				return nil, fmt.Errorf("%w: ask for a ledger: %w", ErrUnavailable, context.Cause(ctx))
+			}
 			return answers, nil
 		case <-quiet:
 			return answers, nil
@@ -64,17 +95,9 @@ func AskWhole(ctx context.Context, nc *nats.Conn) ([]Whole, error) {
 			}
 			return answers, nil
 		case m := <-msgs:
-			if m.Header.Get("Status") == "503" {
-				return nil, ErrNoLedger
+			if err := hear(m); err != nil {
+				return nil, err
 			}
-			w, err := decodeWhole(m.Data)
-			if err != nil {
-				continue // not an answer of ours
-			}
-			if !slices.Contains(answers, w) {
-				answers = append(answers, w)
-			}
-			quiet = time.After(wholeQuiet)
 		}
 	}
 	return answers, nil

@@ -28,6 +28,22 @@ func keeps(t *testing.T, nc *nats.Conn, say events.Whole) {
 	})
 }
 
+// TestAskWholeOfAFrozenServer: that no answer came is not taken for somebody who listens.
+func TestAskWholeOfAFrozenServer(t *testing.T) {
+	t.Parallel()
+	p := natstest.StartProcess(t, t.TempDir(), 0)
+	nc := p.Connect(t)
+	p.Pause()
+	if got, err := events.AskWhole(t.Context(), nc); !errors.Is(err, events.ErrUnavailable) || errors.Is(err, events.ErrNoLedger) {
+		t.Errorf("got %v, %v, want ErrUnavailable", got, err)
+	}
+	p.Resume()
+	eventually(t, "the server answers", func() bool {
+		_, err := events.AskWhole(t.Context(), nc)
+		return errors.Is(err, events.ErrNoLedger)
+	})
+}
+
 func TestAskWhole(t *testing.T) {
 	t.Parallel()
 	s := natstest.Start(t)

@@ -58,6 +58,15 @@ func (r *doubtRig) whole(t *testing.T, sequence uint64) {
 
 func (r *doubtRig) comparing() { r.k.says.Store(&events.Whole{Node: "issuer-1"}) }
 
+// leaves is the issuer's going away.
+func (r *doubtRig) leaves(t *testing.T) {
+	r.gone()
+	eventually(t, "nobody listens", func() bool {
+		_, err := events.AskWhole(t.Context(), r.ask)
+		return errors.Is(err, events.ErrNoLedger)
+	})
+}
+
 // follows waits until the node has read what is stored, and something live.
 func (r *doubtRig) follows(t *testing.T, what string, since func(events.Status) bool) {
 	t.Helper()
@@ -102,11 +111,7 @@ func TestRewindMakesNothingNewer(t *testing.T) {
 func TestRewindWaitsForOneWhoIsAway(t *testing.T) {
 	t.Parallel()
 	r := newDoubtRig(t, func(c *verifier.Config) { c.LedgerWait = 0 })
-	r.gone()
-	eventually(t, "nobody listens", func() bool {
-		_, err := events.AskWhole(t.Context(), r.ask)
-		return errors.Is(err, events.ErrNoLedger)
-	})
+	r.leaves(t)
 	if err := r.js.DeleteStream(t.Context(), events.StreamName); err != nil {
 		t.Fatal(err)
 	}
@@ -116,6 +121,23 @@ func TestRewindWaitsForOneWhoIsAway(t *testing.T) {
 	}
 	r.follows(t, "the new stream is followed", func(st events.Status) bool {
 		return st.Rewinds > 0 && strings.Contains(st.LastError, events.ErrNoLedger.Error())
+	})
+	r.comparing()
+	keepers(t, r.ask, r.k)
+	r.givesBack(t, lost)
+}
+
+// TestReconnectWaitsForOneWhoIsAway: the same behind a new connection, where nothing shows that something is lost.
+func TestReconnectWaitsForOneWhoIsAway(t *testing.T) {
+	t.Parallel()
+	r := newDoubtRig(t, func(c *verifier.Config) { c.LedgerWait = 0 })
+	r.leaves(t)
+	if err := r.conn.ForceReconnect(); err != nil {
+		t.Fatal(err)
+	}
+	lost := time.Now()
+	r.follows(t, "the stream is followed again", func(st events.Status) bool {
+		return st.Reconnects > 0 && strings.Contains(st.LastError, events.ErrNoLedger.Error())
 	})
 	r.comparing()
 	keepers(t, r.ask, r.k)

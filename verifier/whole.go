@@ -24,7 +24,7 @@ type whole struct {
 	now   func() time.Time
 
 	objected map[string]time.Time // by whom and when last; of await alone
-	listened bool                 // somebody was there to be asked, once; of await alone
+	listened bool                 // somebody was there to be asked, and has not stayed away since; of await alone
 
 	waiting atomic.Pointer[string] // for what; nil: for nothing
 }
@@ -50,13 +50,14 @@ func (w *whole) Status() events.Status {
 // await settles each doubt about the stream until ctx ends.
 func (w *whole) await(ctx context.Context) error {
 	known, fresh := w.Subscriber.Status().Rewinds, true // fresh: the stream is new to this node
+	settled := uint64(0)
 	for {
+		before := w.Subscriber.Status().Rewinds // one that comes while we look has a doubt of its own
 		number, news := w.Doubts()
-		if number > 0 {
-			rewinds := w.Subscriber.Status().Rewinds
-			fresh = fresh || rewinds != known
+		if number > settled {
+			fresh = fresh || w.Subscriber.Status().Rewinds != known
 			if w.settle(ctx, number, fresh) {
-				known, fresh = rewinds, false
+				known, fresh, settled = before, false, number
 			}
 		}
 		select {
@@ -92,8 +93,13 @@ func (w *whole) settle(ctx context.Context, number uint64, fresh bool) bool {
 			return false
 		case why == "" && said && fresh:
 			w.log.Info("verifier: the stream of revocations is whole", "after", time.Since(began))
-		case why == "":
-		case !pause(mctx, wholeAgain):
+		case why == "", pause(mctx, wholeAgain):
+		case !w.Subscriber.Status().Connected: // behind the next connection there is another doubt
+			_ = pause(ctx, wholeAgain)
+		default:
+			if why == events.ErrNoLedger.Error() {
+				w.listened = false // nobody came back
+			}
 			w.log.Error("verifier: not waiting any longer, serving what the stream holds: tokens whose revocation it has lost are accepted", "waited", most, "for", why)
 			why = ""
 		}
@@ -123,7 +129,7 @@ func (w *whole) missing(ctx context.Context, fresh bool) string {
 	switch {
 	case why != "":
 		return why
-	case errors.Is(err, events.ErrNoLedger) && !(fresh && (w.come || w.listened)):
+	case errors.Is(err, events.ErrNoLedger) && !w.listened && !(fresh && w.come):
 		if fresh && err.Error() != events.ErrNoLedger.Error() {
 			w.log.Warn("verifier: cannot ask whether the stream of revocations is whole", "err", err)
 		}
