@@ -141,7 +141,7 @@ func TestSlotsBoundReaders(t *testing.T) {
 	srv := natstest.Start(t)
 	stream := filled(t, srv.Connect(t), 100)
 	c := newCrowd(t, srv.URL())
-	c.inactive = 5 * time.Minute // a machine that stands still takes no slot away
+	c.inactive = 30 * time.Second // a machine that stands still for a while takes no slot away
 	const extra = 4
 	for range 8 + extra {
 		c.add()
