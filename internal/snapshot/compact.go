@@ -101,9 +101,27 @@ func (c *copier) through(upTo int64) error {
 	return nil
 }
 
+// same makes sure that what was read, and what is replaced, is the file that w writes: somebody may have moved that away, and another
+// process begun one at its place.
+func (c *copier) same(w *Writer) error {
+	mine, err1 := w.f.Stat()
+	read, err2 := c.old.Stat()
+	there, err3 := os.Stat(w.path)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return err
+	}
+	if !os.SameFile(mine, read) || !os.SameFile(mine, there) {
+		return fmt.Errorf("%w: it was exchanged while it was written", ErrInUse)
+	}
+	return nil
+}
+
 // rest copies what was added since, and exchanges the files. The lock of w is held.
 func (c *copier) rest(w *Writer) error {
 	defer c.old.Close() //nolint:errcheck // only read
+	if w.err == nil {
+		w.err = c.same(w)
+	}
 	if w.err != nil {
 		return w.err
 	}

@@ -3,6 +3,7 @@ package snapshot
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 )
 
@@ -27,9 +28,15 @@ func claim(f *os.File, path string) error {
 
 // free is ErrInUse if a process writes to what is at path.
 func free(path string) error {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDWR, 0) // a network file system locks what can be written only
+	if errors.Is(err, fs.ErrPermission) {
+		f, err = os.Open(path)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
-		return nil // there is none, or it will show
+		return err // whose it is cannot be told
 	}
 	defer f.Close() //nolint:errcheck // only locked
 	if !tryLock(f) {

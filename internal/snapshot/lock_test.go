@@ -29,6 +29,31 @@ func TestHolder(t *testing.T) {
 	_, _ = os.Stdin.Read(make([]byte, 1)) // its end is what is waited for
 }
 
+// TestExchangedFile: what another process has begun at the place of a file that was moved away is not compacted for it.
+func TestExchangedFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "snapshot")
+	first, err := snapshot.Create(path, id)
+	must(t, err)
+	must(t, first.Add([]snapshot.Statement{statement(1)}))
+	must(t, os.Rename(path, path+".away"))
+	second, err := snapshot.Create(path, id)
+	must(t, err)
+	must(t, second.Add([]snapshot.Statement{statement(2), statement(3)}))
+	before, err := os.ReadFile(path)
+	must(t, err)
+	if err := first.Compact(func(snapshot.Statement) bool { return true }); !errors.Is(err, snapshot.ErrInUse) {
+		t.Errorf("compacted: %v", err)
+	}
+	if err := first.Mark(mark(2)); !errors.Is(err, snapshot.ErrInUse) {
+		t.Errorf("and goes on to say that it is complete: %v", err)
+	}
+	if after, err := os.ReadFile(path); err != nil || string(after) != string(before) {
+		t.Errorf("the other's file has changed, %v", err)
+	}
+	must(t, second.Close())
+	_ = first.Close()
+}
+
 // TestOneWriter: what one process writes no other goes on with, replaces or moves away; what a dead one left anybody may.
 func TestOneWriter(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "snapshot")
