@@ -146,10 +146,7 @@ func logLines(text string) string {
 // login attempts.
 func (w *world) scanStreams() {
 	w.t.Helper()
-	if !w.conn.IsConnected() {
-		w.t.Errorf("no NATS server at the end: what it stores was not looked through")
-		return
-	}
+	w.eventually("NATS is there at the end, so that what it stores is looked through", w.conn.IsConnected)
 	js, err := jetstream.New(w.conn)
 	if err != nil {
 		w.t.Error(err)
