@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/quash-auth/quash/events"
+	"github.com/quash-auth/quash/internal/snapshot"
 )
 
 // SetFault makes the issuer fail at a step of the two halves, as a crash there would. Steps: session, rotate, rotated, ending,
@@ -374,6 +375,11 @@ func Compared(i *Issuer) bool {
 	i.ledger.mu.Lock()
 	defer i.ledger.mu.Unlock()
 	return i.ledger.begun && i.ledger.seen == nil
+}
+
+// Living reports whether the ledger keeps what ends then.
+func Living(i *Issuer, until time.Time) bool {
+	return i.living(snapshot.Statement{Until: until.Unix()})
 }
 
 // SayWhole is what the issuer answers nodes that start.

@@ -195,25 +195,25 @@ func (i *Issuer) loadRevokedKeys(ctx context.Context) error {
 const memoBytes = 32 << 20
 
 // Run follows the stream, repairs what crashes left, and answers the fleet's questions, until ctx ends; then it returns nil. A
-// network failure never ends it. It may run once.
+// network failure never ends it. It may run once, and closes what New has opened.
 func (i *Issuer) Run(ctx context.Context) error {
 	if !i.running.CompareAndSwap(false, true) {
-		return errors.New("issuer: Run was called twice")
+		return errors.New("issuer: Run was called twice, or after Close")
 	}
 	responder, err := events.NewResponder(events.ResponderConfig{Conn: i.cfg.Conn, Node: i.cfg.Node, Report: i.Report,
 		WaitApplied: i.feed.WaitApplied})
 	if err != nil {
-		return err
+		return errors.Join(err, i.release())
 	}
 	memo, err := cache.NewMemo[*signed](cache.MemoConfig{MaxBytes: memoBytes})
 	if err != nil {
-		return err
+		return errors.Join(err, i.release())
 	}
 	i.memo.Store(memo)
 	defer memo.Close()
 	forget, err := i.recent.start(i.cfg.Records)
 	if err != nil {
-		return err
+		return errors.Join(err, i.release())
 	}
 	defer forget()
 	ctx, cancel := context.WithCancel(ctx)
@@ -243,9 +243,22 @@ func (i *Issuer) Run(ctx context.Context) error {
 		})
 	})
 	all.Wait()
-	i.stopped.Store(true)
 	close(failed)
-	return errors.Join(<-failed, i.ledger.close(), i.deny.Close())
+	return errors.Join(<-failed, i.release())
+}
+
+// Close lets go of what New has opened, the ledger above all, if the Issuer is not to run. Run does so itself at its end: during and after it
+// Close does nothing. It may be called more than once.
+func (i *Issuer) Close() error {
+	if !i.running.CompareAndSwap(false, true) {
+		return nil
+	}
+	return i.release()
+}
+
+func (i *Issuer) release() error {
+	i.stopped.Store(true)
+	return errors.Join(i.ledger.close(), i.deny.Close())
 }
 
 // Ready is nil if the issuer can answer: caught up with the stream, connected, and with a key to sign. Otherwise the

@@ -2,13 +2,9 @@ package issuer
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -41,71 +37,6 @@ const lastMoment = 2 * time.Second
 
 // seenDetails: only presence matters.
 const seenDetails = 1 << 20
-
-// checkLedger looks at the place of the file alone.
-func (i *Issuer) checkLedger() error {
-	path := i.cfg.Ledger
-	if path == "" {
-		return nil
-	}
-	if dir, err := os.Stat(filepath.Dir(path)); err != nil || !dir.IsDir() {
-		return fmt.Errorf("%w: Ledger: %q is not in a directory that exists", ErrConfig, path)
-	}
-	if file, err := os.Stat(path); err == nil && !file.Mode().IsRegular() {
-		return fmt.Errorf("%w: Ledger: %q is not a file", ErrConfig, path)
-	}
-	return nil
-}
-
-// openLedger puts into force what the file holds. A file that cannot be used is kept under another name; what it held can then not be
-// given back, which is logged and nothing else. One that another process writes, or that changes meanwhile, is an error.
-func (i *Issuer) openLedger() error {
-	l := &i.ledger
-	if l.path = i.cfg.Ledger; l.path == "" {
-		return nil
-	}
-	id, inForce := i.ledgerID(), false
-	contents, err := snapshot.Read(l.path, id, func(batch []snapshot.Statement) error {
-		inForce = true
-		held := make([]cache.Statement, len(batch))
-		for n, s := range batch {
-			held[n] = restored(s)
-		}
-		return i.deny.Apply(held)
-	})
-	if err == nil {
-		l.file, err = snapshot.Append(l.path, id, contents)
-	}
-	if err == nil {
-		return nil
-	}
-	if inForce { // a new file would lack what the denylist holds by now
-		return fmt.Errorf("%w: Ledger: %w", ErrConfig, err)
-	}
-	is := func(other error) bool { return errors.Is(err, other) }
-	if slices.ContainsFunc([]error{snapshot.ErrDamaged, snapshot.ErrForeign, snapshot.ErrVersion, snapshot.ErrExposed}, is) {
-		kept, refuseErr := snapshot.Refuse(l.path)
-		i.log.Error("the ledger cannot be used, beginning a new one; the file is kept under another name", "error", err, "file", kept)
-		err = refuseErr
-	} else if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	if err == nil {
-		l.file, err = snapshot.Create(l.path, id)
-	}
-	if err != nil {
-		return fmt.Errorf("%w: Ledger: %w", ErrConfig, err)
-	}
-	return nil
-}
-
-func (i *Issuer) ledgerID() snapshot.Identity {
-	return sha256.Sum256([]byte("issuer ledger\n" + i.cfg.Issuer))
-}
-
-func restored(s snapshot.Statement) cache.Statement {
-	return cache.Statement{Scope: cache.Scope(s.Scope), Issuer: s.Issuer, Key: s.Key, Before: s.Before, Gen: s.Gen, Until: s.Until, Sequence: s.Sequence}
-}
 
 // record appends the statements that the denylist does not hold yet. It comes before the denylist, or the denylist would say that it
 // holds them.
@@ -185,7 +116,7 @@ func (i *Issuer) tend(ctx context.Context) error {
 		return err
 	}
 	if l.file.Due() {
-		return l.file.Compact(func(s snapshot.Statement) bool { return s.Until >= i.cfg.Now().Add(-5*time.Minute).Unix() })
+		return l.file.Compact(i.living)
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/quash-auth/quash/events"
 	"github.com/quash-auth/quash/internal/natstest"
+	"github.com/quash-auth/quash/internal/snapshot"
 	"github.com/quash-auth/quash/issuer"
 )
 
@@ -169,4 +170,55 @@ func TestLedgerOfTwoReplicas(t *testing.T) {
 	r.stop()
 	again := startWith(t, r.nats, r.cfg)
 	until(t, "it has compared", func() bool { return issuer.Compared(again.Issuer) })
+}
+
+// TestLedgerIsOwnedBeforeItIsRead: another replica is about to make or to read the file. Who is refused makes none, and who does not run lets go.
+func TestLedgerIsOwnedBeforeItIsRead(t *testing.T) {
+	t.Parallel()
+	r := start(t, server(t).URL())
+	cfg := r.cfg
+	cfg.Ledger, cfg.Node = filepath.Join(t.TempDir(), "ledger"), "two"
+	other, err := snapshot.Own(cfg.Ledger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i, err := issuer.New(t.Context(), cfg); !errors.Is(err, issuer.ErrConfig) || !strings.Contains(err.Error(), fmt.Sprintf("(process %d on ", os.Getpid())) {
+		t.Fatalf("got %v, %v", i, err)
+	}
+	if _, err := os.Stat(cfg.Ledger); err == nil {
+		t.Error("a file was made")
+	}
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		i, err := issuer.New(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := i.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := i.Run(t.Context()); err == nil {
+			t.Error("it runs after Close")
+		}
+	}
+}
+
+// TestLedgerForgetsByTheServersClock: a clock that was set ahead must not have living statements dropped from the file.
+func TestLedgerForgetsByTheServersClock(t *testing.T) {
+	t.Parallel()
+	clock := &clock{}
+	r := start(t, server(t).URL(), func(c *issuer.Config) { c.Ledger, c.Now = filepath.Join(t.TempDir(), "ledger"), clock.now })
+	until(t, "it has read the stream", func() bool { return r.Ready() == nil })
+	soon := time.Now().Add(time.Minute)
+	if !issuer.Living(r.Issuer, soon) || issuer.Living(r.Issuer, soon.Add(-time.Hour)) {
+		t.Error("by the right clock: want what ends soon kept, and what ended long ago not")
+	}
+	clock.advance(48 * time.Hour)
+	if !issuer.Living(r.Issuer, soon) {
+		t.Error("by a clock that is two days ahead it is forgotten")
+	}
 }

@@ -27,9 +27,10 @@ type keeper struct {
 	path   string
 	id     snapshot.Identity
 	file   *snapshot.Writer
-	opened chan struct{} // closed when file is set, or cannot be
-	read   bool          // something of an earlier file is in force
-	anew   bool          // and perhaps not in this one
+	opened chan struct{} // closed when file is set, or cannot be because of why
+	why    error
+	read   bool // something of an earlier file is in force
+	anew   bool // and perhaps not in this one
 	batch  []snapshot.Statement
 	marked time.Time // as-of of the last mark
 }
@@ -84,24 +85,36 @@ func (v *Verifier) warmStart() {
 		return
 	}
 	defer close(k.opened)
-	contents, err := snapshot.Read(k.path, k.id, v.restore)
-	if err == nil {
-		v.trust(contents)
-		k.file, err = snapshot.Append(k.path, k.id, contents)
-	}
-	if err != nil {
-		v.warm.from.Store(nil)
-		err = k.begin(v.log, err)
-	}
-	if err != nil {
-		v.log.Error("verifier: no snapshot will be written", "err", err)
+	if k.why = v.openSnapshot(); k.why != nil {
+		v.log.Error("verifier: no snapshot will be written", "err", k.why)
 	}
 }
 
+func (v *Verifier) openSnapshot() error {
+	k := v.keeper
+	own, err := snapshot.Own(k.path) // before it is read: another process may be about to append to it
+	if err != nil {
+		return err
+	}
+	contents, err := own.Read(k.id, v.restore)
+	if err == nil {
+		v.trust(contents)
+		k.file, err = own.Append()
+	}
+	if err != nil {
+		v.warm.from.Store(nil)
+		err = k.begin(own, v.log, err)
+	}
+	if err != nil {
+		return errors.Join(err, own.Close())
+	}
+	return nil
+}
+
 // begin makes a new file in place of one that cannot be used because of why. Parts of that may be in force already.
-func (k *keeper) begin(log *slog.Logger, why error) (err error) {
+func (k *keeper) begin(own *snapshot.File, log *slog.Logger, why error) (err error) {
 	if !errors.Is(why, fs.ErrNotExist) {
-		kept, err := snapshot.Refuse(k.path)
+		kept, err := own.Refuse()
 		if errors.Is(err, snapshot.ErrInUse) {
 			return err
 		}
@@ -111,7 +124,7 @@ func (k *keeper) begin(log *slog.Logger, why error) (err error) {
 		}
 	}
 	k.anew = k.read
-	k.file, err = snapshot.Create(k.path, k.id)
+	k.file, err = own.Create(k.id)
 	return err
 }
 
@@ -162,10 +175,7 @@ func (k *keeper) keep(deny *cache.Denylist, batch []cache.Statement) {
 // keepSnapshot writes marks and compacts until ctx ends.
 func (v *Verifier) keepSnapshot(ctx context.Context) error {
 	k := v.keeper
-	select {
-	case <-k.opened:
-	case <-ctx.Done():
-	}
+	<-k.opened // also when ctx has ended: whoever opened it must close it
 	if k.file == nil {
 		<-ctx.Done()
 		return nil
@@ -232,7 +242,7 @@ func (k *keeper) problem() string {
 		return ""
 	}
 	if k.file == nil {
-		return fmt.Sprintf("the snapshot %s cannot be written", filepath.Base(k.path))
+		return fmt.Sprintf("the snapshot %s cannot be written: %v", filepath.Base(k.path), k.why)
 	}
 	if err := k.file.Err(); err != nil && !errors.Is(err, snapshot.ErrClosed) {
 		return fmt.Sprintf("the snapshot %s is not written any more: %v", filepath.Base(k.path), err)

@@ -1,7 +1,9 @@
 package verifier_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"strings"
@@ -9,6 +11,7 @@ import (
 	"time"
 
 	"github.com/quash-auth/quash/events"
+	"github.com/quash-auth/quash/internal/snapshot"
 	"github.com/quash-auth/quash/verifier"
 )
 
@@ -72,10 +75,70 @@ func TestSnapshotOfTwoNodes(t *testing.T) {
 			t.Errorf("the %s writes it: %v, want %v", what, got, want)
 		}
 	}
-	if !strings.Contains(logged.String(), "another process writes") {
-		t.Errorf("the log does not say why:\n%s", logged)
+	for what, text := range map[string]string{"the log": logged.String(), "the status": two.Status().SnapshotProblem} {
+		if !strings.Contains(text, file) || !strings.Contains(text, fmt.Sprintf("another process writes this file (process %d on ", os.Getpid())) {
+			t.Errorf("%s does not say why: %s", what, text)
+		}
 	}
 	if _, err := os.Stat(file + ".refused"); err == nil {
 		t.Error("the first one's file was moved away")
+	}
+}
+
+// TestSnapshotOfTwoFirstStarts: another node is about to make the file. This one makes none, and no other's is read either.
+func TestSnapshotOfTwoFirstStarts(t *testing.T) {
+	t.Parallel()
+	file, clock, logged := stored(t, nil)
+	for what, there := range map[string]bool{"a file": true, "no file": false} {
+		path := file
+		if !there {
+			path += "-none"
+		}
+		other, err := snapshot.Own(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := restart(t, path, clock, logged, nil)
+		if err := verifyErr(v, mint(clock.Now(), object{"sid": "s2"})); !errors.Is(err, verifier.ErrStale) {
+			t.Errorf("%s: got %v, want ErrStale", what, err)
+		}
+		if v.Status().SnapshotProblem == "" {
+			t.Errorf("%s: no problem is told", what)
+		}
+		if _, err := os.Stat(path); (err == nil) != there {
+			t.Errorf("%s: %v", what, err)
+		}
+		if err := other.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestSnapshotIsLetGo: also by a node that is stopped while it starts.
+func TestSnapshotIsLetGo(t *testing.T) {
+	t.Parallel()
+	file, clock, _ := stored(t, nil)
+	for range 20 {
+		ctx, cancel := context.WithCancel(t.Context())
+		stopped := logHook(func(text string) {
+			if strings.Contains(text, "snapshot loaded") {
+				cancel()
+			}
+		})
+		v, err := verifier.New(verifier.Config{Issuers: []verifier.Issuer{issuerA(), issuerB()}, Feed: newFeed(clock.Now), Now: clock.Now,
+			Snapshot: file, Logger: slog.New(slog.NewTextHandler(stopped, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := v.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		own, err := snapshot.Own(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := own.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }

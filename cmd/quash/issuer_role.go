@@ -110,7 +110,7 @@ func (r *issuerRole) tryOpen(ctx context.Context) error {
 	}
 	for _, u := range r.users {
 		if err := r.ensureUser(ctx, i, u); err != nil {
-			return fmt.Errorf("creating the user %s: %w", u.name, err)
+			return errors.Join(fmt.Errorf("creating the user %s: %w", u.name, err), i.Close()) // the next attempt opens its files again
 		}
 	}
 	r.opened.Store(i)
@@ -240,6 +240,11 @@ func (a *again) loud(text string, now time.Time) bool {
 
 // close is for after run has returned, or if it never ran. It may be called again.
 func (r *issuerRole) close() {
+	if i := r.opened.Load(); i != nil {
+		if err := i.Close(); err != nil {
+			r.log.Error("closing the issuer", "error", err)
+		}
+	}
 	r.conn.Close()
 	if r.cfg.Records != nil {
 		r.cfg.Records.Close()

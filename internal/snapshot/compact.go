@@ -19,7 +19,8 @@ func (w *Writer) Due() bool {
 }
 
 // Compact writes the statements that live is true for into a new file and puts it in the place of the old one. Add and Mark go on
-// meanwhile; they wait only while what they added since is copied. On an error the old file stays in use.
+// meanwhile; they wait only while what they added since is copied. On an error the old file stays in use, and nothing is Due before it has
+// grown some more.
 func (w *Writer) Compact(live func(Statement) bool) error {
 	w.compacting.Lock()
 	defer w.compacting.Unlock()
@@ -29,20 +30,36 @@ func (w *Writer) Compact(live func(Statement) bool) error {
 	if err != nil {
 		return err
 	}
+	if err := w.exchange(upTo, live); err != nil {
+		w.mu.Lock()
+		w.compact = max(w.compact, w.size/2)
+		w.mu.Unlock()
+		return fmt.Errorf("compact the snapshot: %w", err)
+	}
+	return nil
+}
+
+func (w *Writer) exchange(upTo int64, live func(Statement) bool) error {
 	next, err := create(w.path, w.id)
 	if err != nil {
-		return fmt.Errorf("compact the snapshot: %w", err)
+		return err
 	}
 	c := copier{to: &Writer{f: next, crc: headerCRC(w.id), size: headerBytes}, live: live}
 	if err = c.copy(w.path, w.id, upTo); err == nil {
+		err = next.Sync() // a power cut after the exchange may cost the end of the file, not all of it
+	}
+	if err == nil {
 		w.mu.Lock()
 		err = c.rest(w)
 		w.mu.Unlock()
 	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("compact the snapshot: %w", err), next.Close(), os.Remove(next.Name()))
+	if c.old != nil {
+		_ = c.old.Close() // only read
 	}
-	return nil
+	if err != nil {
+		err = errors.Join(err, next.Close(), os.Remove(next.Name()))
+	}
+	return err
 }
 
 // copier carries the frames of one file over into another.
@@ -63,13 +80,10 @@ func (c *copier) copy(path string, id Identity, upTo int64) (err error) {
 	br := bufio.NewReaderSize(c.old, readBuffer)
 	crc, err := readHeader(br, id)
 	if err != nil {
-		return errors.Join(err, c.old.Close())
+		return err
 	}
 	c.in = frames{r: br, crc: crc, good: headerBytes}
-	if err := c.through(upTo); err != nil {
-		return errors.Join(err, c.old.Close())
-	}
-	return nil
+	return c.through(upTo)
 }
 
 func (c *copier) through(upTo int64) error {
@@ -118,7 +132,6 @@ func (c *copier) same(w *Writer) error {
 
 // rest copies what was added since, and exchanges the files. The lock of w is held.
 func (c *copier) rest(w *Writer) error {
-	defer c.old.Close() //nolint:errcheck // only read
 	if w.err == nil {
 		w.err = c.same(w)
 	}

@@ -15,20 +15,26 @@ func TestFileOfOthersIsRefused(t *testing.T) {
 	must(t, w.Add([]snapshot.Statement{statement(1)}))
 	must(t, w.Mark(mark(1)))
 	must(t, w.Close())
-	_, c, err := read(t, path)
-	must(t, err)
+	f := own(t, path)
 	refused := func(what string) {
 		t.Helper()
 		if got, _, err := read(t, path); !errors.Is(err, snapshot.ErrExposed) || len(got) > 0 {
 			t.Errorf("%s: read %d statements, %v", what, len(got), err)
 		}
-		if w, err := snapshot.Append(path, id, c); !errors.Is(err, snapshot.ErrExposed) {
-			t.Errorf("%s: appended to, %v, %v", what, err, w.Close())
+		if _, err := f.Read(id, nil); !errors.Is(err, snapshot.ErrExposed) {
+			t.Errorf("%s: read to be appended to, %v", what, err)
 		}
 	}
 	for _, mode := range []os.FileMode{0o620, 0o602, 0o666} {
 		must(t, os.Chmod(path, mode))
 		refused(mode.String())
+	}
+	must(t, os.Chmod(path, 0o600))
+	_, err := f.Read(id, nil)
+	must(t, err)
+	must(t, os.Chmod(path, 0o620))
+	if _, err := f.Append(); !errors.Is(err, snapshot.ErrExposed) {
+		t.Errorf("exposed since it was read: appended to, %v", err)
 	}
 	must(t, os.Chmod(path, 0o600))
 	if os.Geteuid() == 0 { // nobody else can give a file away
@@ -42,9 +48,7 @@ func TestFileOfOthersIsRefused(t *testing.T) {
 	// A link leads to what it leads to; a new file takes its place and not that of its target.
 	link := filepath.Join(t.TempDir(), "link")
 	must(t, os.Symlink(path, link))
-	n, err := snapshot.Create(link, id)
-	must(t, err)
-	must(t, n.Close())
+	must(t, createAt(t, link).Close())
 	if all, _, err := read(t, path); err != nil || len(all) != 1 {
 		t.Errorf("the target of a link: %d statements, %v", len(all), err)
 	}

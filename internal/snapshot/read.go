@@ -15,8 +15,9 @@ type Contents struct {
 	Statements int
 	Torn       bool // the end was cut off by a crash
 
-	end int64 // of the last whole frame
-	crc uint32
+	end  int64 // of the last whole frame
+	crc  uint32
+	size int64 // of the file
 }
 
 const readBuffer = 1 << 20
@@ -29,18 +30,28 @@ func Read(path string, id Identity, apply func([]Statement) error) (Contents, er
 		return Contents{}, err
 	}
 	defer f.Close() //nolint:errcheck // only read
+	return read(f, id, apply)
+}
+
+func read(f *os.File, id Identity, apply func([]Statement) error) (Contents, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return Contents{}, err
+	}
 	c, err := scan(f, id, nil)
+	c.size = info.Size()
 	if err != nil || apply == nil {
 		return c, err
 	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return Contents{}, err
-	}
-	again, err := scan(f, id, apply)
-	if err == nil && again.end < c.end {
+	// What is appended meanwhile was not checked.
+	again, err := scan(io.NewSectionReader(f, 0, c.end), id, apply)
+	if err == nil && (again.end != c.end || again.crc != c.crc) {
 		err = fmt.Errorf("%w: it changed while it was read", ErrDamaged)
 	}
-	return c, err
+	if err != nil {
+		return Contents{}, err
+	}
+	return c, nil
 }
 
 func scan(r io.Reader, id Identity, apply func([]Statement) error) (c Contents, err error) {

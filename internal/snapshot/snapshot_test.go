@@ -40,12 +40,34 @@ func read(t testing.TB, path string) ([]snapshot.Statement, snapshot.Contents, e
 func create(t testing.TB) (*snapshot.Writer, string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "snapshot")
-	w, err := snapshot.Create(path, id)
-	if err != nil {
-		t.Fatal(err)
-	}
+	return createAt(t, path), path
+}
+
+func own(t testing.TB, path string) *snapshot.File {
+	t.Helper()
+	f, err := snapshot.Own(path)
+	must(t, err)
+	t.Cleanup(func() { _ = f.Close() })
+	return f
+}
+
+func createAt(t testing.TB, path string) *snapshot.Writer {
+	t.Helper()
+	w, err := own(t, path).Create(id)
+	must(t, err)
 	t.Cleanup(func() { _ = w.Close() })
-	return w, path
+	return w
+}
+
+// goOn reads what is there, and appends.
+func goOn(t testing.TB, path string) *snapshot.Writer {
+	t.Helper()
+	f := own(t, path)
+	_, err := f.Read(id, nil)
+	must(t, err)
+	w, err := f.Append()
+	must(t, err)
+	return w
 }
 
 func must(t testing.TB, err error) {
@@ -78,8 +100,7 @@ func TestWhatWasWrittenIsRead(t *testing.T) {
 		t.Errorf("mode %v, want 0600: it names sessions", info.Mode())
 	}
 	// Gone on with.
-	w, err = snapshot.Append(path, id, c)
-	must(t, err)
+	w = goOn(t, path)
 	must(t, w.Add([]snapshot.Statement{statement(4)}))
 	must(t, w.Mark(mark(3)))
 	must(t, w.Close())
@@ -111,8 +132,7 @@ func TestCutAnywhere(t *testing.T) {
 			t.Fatalf("cut at %d: the mark says %d and there are %d statements", cut, c.Mark.Sequence, len(got))
 		}
 		// What is appended to such a file is found again.
-		w, err := snapshot.Append(path, id, c)
-		must(t, err)
+		w := goOn(t, path)
 		must(t, w.Add([]snapshot.Statement{statement(99)}))
 		must(t, w.Close())
 		if again, c, err := read(t, path); err != nil || len(again) != len(got)+1 || c.Torn {
@@ -217,8 +237,8 @@ func TestCompactionLosesNothing(t *testing.T) {
 	}
 	left, err := filepath.Glob(path + ".*")
 	must(t, err)
-	if len(left) > 0 {
-		t.Errorf("left behind: %v", left)
+	if want := []string{path + ".lock"}; !slices.Equal(left, want) {
+		t.Errorf("beside it are %v, want %v", left, want)
 	}
 }
 

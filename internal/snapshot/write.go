@@ -3,14 +3,14 @@ package snapshot
 import (
 	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 	"os"
-	"path/filepath"
 	"sync"
 )
 
 // Writer appends to a snapshot. It is safe for concurrent use. After an error it writes nothing more: Err says which one.
 type Writer struct {
+	own  *File // closed with the Writer
 	path string
 	id   Identity
 
@@ -26,51 +26,22 @@ type Writer struct {
 	compacting sync.Mutex // one at a time; taken before mu
 }
 
-// Create starts a new file in place of whatever is there. ErrInUse: another process writes to that.
-func Create(path string, id Identity) (*Writer, error) {
-	if err := free(path); err != nil {
-		return nil, err
-	}
-	f, err := create(path, id)
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return nil, errors.Join(err, f.Close(), os.Remove(f.Name()))
-	}
-	return &Writer{path: path, id: id, f: f, crc: headerCRC(id), size: headerBytes, compact: headerBytes}, nil
-}
-
-// Append goes on with the file that Read has read; what a crash left of a last frame is cut off. ErrInUse: another process writes to it.
-func Append(path string, id Identity, c Contents) (*Writer, error) {
-	f, err := open(path, os.O_RDWR)
-	if err != nil {
-		return nil, err
-	}
-	if err := claim(f, path); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	if err := f.Truncate(c.end); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	if _, err := f.Seek(c.end, io.SeekStart); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return &Writer{path: path, id: id, f: f, crc: c.crc, size: c.end, compact: headerBytes}, nil
-}
-
-// create makes an empty snapshot under a temporary name in the same directory.
+// create makes an empty snapshot beside path. What a crash has left of an earlier one goes.
 func create(path string, id Identity) (*os.File, error) {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // 0600
+	name := path + ".next"
+	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	err = claim(f, f.Name()) // before anybody knows of it: the lock comes along to its real name
+	err = claim(f, name) // before anybody knows of it: the lock comes along to its real name
 	if err == nil {
 		_, err = f.Write(header(id))
 	}
 	if err != nil {
-		return nil, errors.Join(err, f.Close(), os.Remove(f.Name()))
+		return nil, errors.Join(err, f.Close(), os.Remove(name))
 	}
 	return f, nil
 }
@@ -96,6 +67,9 @@ func (w *Writer) Add(batch []Statement) error {
 }
 
 func (w *Writer) seal() {
+	if len(w.payload) > maxPayload && w.err == nil { // no reader would take it, nor the whole file
+		w.err = fmt.Errorf("write the snapshot: a statement of %d bytes is too long", len(w.payload))
+	}
 	w.out, w.crc = frame(w.out, w.crc, kindStatements, w.payload)
 	w.payload = w.payload[:0]
 }
@@ -137,14 +111,16 @@ func (w *Writer) Err() error {
 	return w.err
 }
 
-// Close syncs and closes the file.
+// Close syncs and closes the file, and lets another process have it. It waits for a compaction.
 func (w *Writer) Close() error {
+	w.compacting.Lock()
+	defer w.compacting.Unlock()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if errors.Is(w.err, ErrClosed) {
 		return nil
 	}
-	err := errors.Join(w.f.Sync(), w.f.Close())
+	err := errors.Join(w.f.Sync(), unlock(w.f), w.own.Close())
 	w.err = ErrClosed
 	return err
 }
