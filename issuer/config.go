@@ -63,8 +63,9 @@ type Config struct {
 	// replicas must see the same directory.
 	KeysDir string
 	// Ledger is a file in which this replica keeps every living statement, so that it can give back what a stream lost that was wiped,
-	// recreated or restored from an older copy. One file per replica, 0600. Empty: none; what such a stream lost is lost to nodes
-	// that start afterwards.
+	// recreated or restored from an older copy. One file per replica, 0600, and beside it one whose
+	// name ends in .lock, which stays: New fails with ErrConfig while another process holds it. Empty: none; what such a stream lost is
+	// lost to nodes that start afterwards.
 	Ledger string
 	// Algorithm of new keys: ES256 (default), RS256 or EdDSA.
 	Algorithm string

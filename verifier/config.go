@@ -69,7 +69,8 @@ type Config struct {
 	// Snapshot is a file in which the node keeps what it has applied, so that after a restart it can serve while the broker is away:
 	// within MaxStaleness of the instant up to which the file is complete, and not beyond, whatever OnStale says. It is rewritten
 	// in place, belongs to one node alone, and must be as safe as its configuration: who can write to it can let revoked tokens in. It
-	// holds token, session and subject identifiers. Empty: none; a restarted node is not ready until the broker answers.
+	// holds token, session and subject identifiers. While it runs the node holds a lock on a file beside it, Snapshot and ".lock", which stays;
+	// a node that finds another process there serves without a snapshot, and says so in SnapshotProblem. Empty: none; a restarted node is not ready until the broker answers.
 	Snapshot string
 
 	// Logger receives what an operator should know, never a token. Nil: nothing is logged. At level debug each statement

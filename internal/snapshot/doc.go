@@ -8,4 +8,6 @@
 //
 // The checksum finds accidents, not forgers: whoever may write to the file can let revoked tokens in. It must belong to the node
 // alone, as its configuration does; one that others may have written is refused.
+//
+// One process at a time owns a file, from before it reads it: see Own.
 package snapshot

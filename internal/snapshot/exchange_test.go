@@ -75,19 +75,23 @@ func TestChangedSinceItWasRead(t *testing.T) {
 			}
 		})
 	}
-	// What is appended while it is read was not checked, and is not handed out.
+}
+
+// TestAppendedWhileItIsRead: what comes after the check was not checked, and is not handed out.
+func TestAppendedWhileItIsRead(t *testing.T) {
 	w, path := create(t)
-	must(t, w.Add([]snapshot.Statement{statement(1)}))
-	must(t, w.Close())
+	long := statement(1)
+	long.Text = strings.Repeat("x", 512<<10) // more than is read at once
+	for range 4 {
+		must(t, w.Add([]snapshot.Statement{long}))
+	}
 	n := 0
-	_, err := snapshot.Read(path, id, func(batch []snapshot.Statement) error {
-		if n += len(batch); n == 1 {
-			grow(t, path)
-		}
-		return nil
+	c, err := snapshot.Read(path, id, func(batch []snapshot.Statement) error {
+		n += len(batch)
+		return w.Add([]snapshot.Statement{statement(2)})
 	})
-	if err != nil || n != 1 {
-		t.Errorf("%d statements, %v", n, err)
+	if err != nil || n != 4 || c.Statements != 4 {
+		t.Errorf("%d statements, %+v, %v", n, c, err)
 	}
 }
 
