@@ -118,20 +118,18 @@ func TestSnapshotOfTwoFirstStarts(t *testing.T) {
 func TestSnapshotIsLetGo(t *testing.T) {
 	t.Parallel()
 	file, clock, _ := stored(t, nil)
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
 	for range 20 {
-		ctx, cancel := context.WithCancel(t.Context())
-		stopped := logHook(func(text string) {
-			if strings.Contains(text, "snapshot loaded") {
-				cancel()
-			}
-		})
-		v, err := verifier.New(verifier.Config{Issuers: []verifier.Issuer{issuerA(), issuerB()}, Feed: newFeed(clock.Now), Now: clock.Now,
-			Snapshot: file, Logger: slog.New(slog.NewTextHandler(stopped, nil))})
+		v, err := verifier.New(verifier.Config{Issuers: []verifier.Issuer{issuerA(), issuerB()}, Feed: newFeed(clock.Now), Now: clock.Now, Snapshot: file})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := v.Run(ctx); err != nil {
+		if err := v.Run(stopped); err != nil {
 			t.Fatal(err)
+		}
+		if p := v.Status().SnapshotProblem; p != "" {
+			t.Fatal(p)
 		}
 		own, err := snapshot.Own(file)
 		if err != nil {
