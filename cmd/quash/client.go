@@ -19,6 +19,7 @@ import (
 type client struct {
 	issuer string // base URL
 	http   *http.Client
+	waits  *waits // with the issuer's "not now"; nil: none
 }
 
 func newClient(issuer string, nodes int) *client {
@@ -83,12 +84,14 @@ func (c *client) revoke(ctx context.Context, access string, statement map[string
 }
 
 func (c *client) post(ctx context.Context, path, contentType string, body []byte, bearer string) (answer, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.issuer+path, bytes.NewReader(body))
-	if err != nil {
-		return answer{}, fmt.Errorf("building a request to %s: %w", path, err)
-	}
-	req.Header.Set("Content-Type", contentType)
-	return c.do(req, bearer)
+	return c.waits.ask(ctx, "POST "+path, func() (answer, error) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.issuer+path, bytes.NewReader(body))
+		if err != nil {
+			return answer{}, fmt.Errorf("building a request to %s: %w", path, err)
+		}
+		req.Header.Set("Content-Type", contentType)
+		return c.do(req, bearer)
+	})
 }
 
 // get calls any URL with a bearer token.

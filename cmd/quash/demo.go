@@ -24,6 +24,7 @@ type demoCmd struct {
 type demo struct {
 	world  *demoWorld
 	client *client
+	waits  *waits
 	report demoReport
 
 	revoked []string // access tokens that no node may ever accept again
@@ -66,7 +67,7 @@ func (c *demoCmd) Run(p *program) (err error) {
 		}
 	}()
 
-	d := &demo{world: w, report: demoReport{Nodes: c.Nodes, MaxStalenessMS: ms(c.MaxStaleness)}}
+	d := &demo{world: w, waits: &waits{most: demoPatience}, report: demoReport{Nodes: c.Nodes, MaxStalenessMS: ms(c.MaxStaleness)}}
 	table := &demoTable{out: p.stdout, quiet: c.JSON}
 	table.begin(c.Nodes)
 	failed := d.perform(ctx, demoSteps(), table)
@@ -86,7 +87,7 @@ func (d *demo) perform(ctx context.Context, steps []step, table *demoTable) erro
 		ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 		got, err := s.run(ctx, d)
 		cancel()
-		result := stepReport{Name: s.name, Claim: s.claim, OK: err == nil, Found: got.text}
+		result := stepReport{Name: s.name, Claim: s.claim, OK: err == nil, Found: got.text, Waited: d.waits.take()}
 		if got.took > 0 {
 			took := ms(got.took)
 			result.MS = &took

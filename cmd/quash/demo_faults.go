@@ -133,7 +133,7 @@ func stepHeal(ctx context.Context, d *demo) (found, error) {
 	}
 	took := time.Since(began)
 	for _, t := range d.revoked {
-		if err := d.everyNode(ctx, t, http.StatusUnauthorized); err != nil {
+		if err := d.everyNodeAtLast(ctx, t, http.StatusUnauthorized); err != nil {
 			return found{}, fmt.Errorf("a revoked token after the outage: %w", err)
 		}
 	}

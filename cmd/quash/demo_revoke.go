@@ -108,9 +108,10 @@ func (d *demo) watchNodes(ctx context.Context, token string, pause time.Duration
 func (w *nodeWatch) follow(ctx context.Context, c *client, m *member, token string, pause time.Duration) (time.Time, error) {
 	const after = 20 // once refused, it must stay refused
 	var first time.Time
+	accepted, unready := false, false
 	tick := time.NewTicker(pause)
 	defer tick.Stop()
-	for calls, refusals := 0, 0; refusals < after; calls++ {
+	for refusals := 0; refusals < after; {
 		a, err := c.get(ctx, m.url(), token)
 		now := time.Now()
 		switch {
@@ -123,14 +124,20 @@ func (w *nodeWatch) follow(ctx context.Context, c *client, m *member, token stri
 			refusals++
 		case a.status == http.StatusOK && refusals > 0:
 			return first, fmt.Errorf("%s accepted the token again after refusing it", m.name)
+		case a.status == http.StatusServiceUnavailable && a.header.Get("Retry-After") != "":
+			if !unready { // it accepts nothing meanwhile
+				unready = true
+				c.waits.note("%s answered 503 while it was watched", m.name)
+			}
 		case a.status != http.StatusOK:
 			return first, fmt.Errorf("%s answered %d: %s", m.name, a.status, a.text())
-		case calls == 0:
+		case !accepted:
+			accepted = true
 			w.accepted.Add(1)
 		}
 		select {
 		case <-ctx.Done():
-			return first, ctx.Err()
+			return first, fmt.Errorf("%s answered %d in the end: %w", m.name, a.status, ctx.Err())
 		case <-tick.C:
 		}
 	}

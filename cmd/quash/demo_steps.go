@@ -18,6 +18,7 @@ func stepStart(ctx context.Context, d *demo) (found, error) {
 		return found{}, err
 	}
 	d.client = newClient(d.world.issuerURL(), d.world.size)
+	d.client.waits = d.waits
 	return found{fmt.Sprintf("issuer and %d nodes ready", d.world.size), time.Since(began)}, nil
 }
 
@@ -43,7 +44,7 @@ func stepLogin(ctx context.Context, d *demo) (found, error) {
 func stepCall(ctx context.Context, d *demo) (found, error) {
 	began := time.Now()
 	for _, t := range []tokens{d.first, d.other} {
-		if err := d.everyNode(ctx, t.Access, http.StatusOK); err != nil {
+		if err := d.everyNodeAtLast(ctx, t.Access, http.StatusOK); err != nil {
 			return found{}, err
 		}
 	}
@@ -63,7 +64,7 @@ func stepRefresh(ctx context.Context, d *demo) (found, error) {
 }
 
 func stepOther(ctx context.Context, d *demo) (found, error) {
-	if err := d.everyNode(ctx, d.other.Access, http.StatusOK); err != nil {
+	if err := d.everyNodeAtLast(ctx, d.other.Access, http.StatusOK); err != nil {
 		return found{}, err
 	}
 	a, err := d.client.refresh(ctx, d.other.Refresh)
@@ -76,7 +77,7 @@ func stepOther(ctx context.Context, d *demo) (found, error) {
 	}
 	d.revoked = append(d.revoked, d.other.Access) // soon: by "revoke all"
 	d.other = renewed
-	if err := d.everyNode(ctx, d.other.Access, http.StatusOK); err != nil {
+	if err := d.everyNodeAtLast(ctx, d.other.Access, http.StatusOK); err != nil {
 		return found{}, err
 	}
 	return found{fmt.Sprintf("200 from %d of %d, refresh 200", d.world.size, d.world.size), 0}, nil
@@ -108,7 +109,7 @@ func stepAgain(ctx context.Context, d *demo) (found, error) {
 		if err := d.everyNodeSoon(ctx, d.revoked, http.StatusUnauthorized); err != nil {
 			return found{}, err
 		}
-		if err := d.everyNode(ctx, d.latest.Access, http.StatusOK); err != nil {
+		if err := d.everyNodeAtLast(ctx, d.latest.Access, http.StatusOK); err != nil {
 			return found{}, fmt.Errorf("the new login: %w", err)
 		}
 		took := time.Since(began)
@@ -126,11 +127,20 @@ func stepAgain(ctx context.Context, d *demo) (found, error) {
 
 // everyNode asks each node once.
 func (d *demo) everyNode(ctx context.Context, token string, want int) error {
+	return d.askNodes(ctx, nil, token, want)
+}
+
+// everyNodeAtLast is everyNode for a client that waits where a node says "not now".
+func (d *demo) everyNodeAtLast(ctx context.Context, token string, want int) error {
+	return d.askNodes(ctx, d.waits, token, want)
+}
+
+func (d *demo) askNodes(ctx context.Context, p *waits, token string, want int) error {
 	errs := make([]error, len(d.world.members))
 	var wg sync.WaitGroup
 	for i, m := range d.world.members {
 		wg.Go(func() {
-			a, err := d.client.get(ctx, m.url(), token)
+			a, err := p.ask(ctx, m.name, func() (answer, error) { return d.client.get(ctx, m.url(), token) })
 			switch {
 			case err != nil:
 				errs[i] = err

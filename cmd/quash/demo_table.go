@@ -21,6 +21,8 @@ type stepReport struct {
 	OK    bool     `json:"ok"`
 	Found string   `json:"found"`
 	MS    *float64 `json:"ms,omitempty"`
+
+	Waited []string `json:"waited,omitempty"` // which answers "not now" were waited out
 }
 
 // demoTable prints the steps as they happen; quiet, only the JSON at the end.
@@ -51,6 +53,9 @@ func (t *demoTable) step(s stepReport) {
 		took = fmt.Sprintf("%.1f", *s.MS)
 	}
 	t.printf("%-4s  %-25s %-48s %10s  %s\n", verdict, s.Name, s.Claim, took, oneLine(s.Found))
+	for _, w := range s.Waited {
+		t.printf("      waited: %s\n", oneLine(w))
+	}
 }
 
 func (t *demoTable) end(r *demoReport) error {
