@@ -1,16 +1,12 @@
 package events
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Question is what AskFleet asks.
@@ -154,100 +150,4 @@ func (c *collection) paid(name string) {
 		c.missing[name]--
 		c.owed--
 	}
-}
-
-// RevokeAndWait publishes r and waits, at most for wait, until every node that
-// listens has applied it. The receipt is valid whenever the error is nil: the
-// statement is stored, and the receipt names the nodes that did not confirm.
-// Errors are those of Publish; a statement that is stored is never an error.
-func RevokeAndWait(ctx context.Context, nc *nats.Conn, p *Publisher, r Revocation, wait time.Duration) (Receipt, error) {
-	return receipt(ctx, nc, p.now, wait, func(ctx context.Context) time.Time { return created(ctx, p.js, p.ackWait) },
-		func(ctx context.Context) (Ack, error) { return p.Publish(ctx, r) })
-}
-
-// WaitReceipt is RevokeAndWait for a statement that goes to the stream another
-// way, for example through an issuer: revoke returns once it is stored, with its
-// ID and sequence. Errors are those of revoke and of jetstream.New.
-func WaitReceipt(ctx context.Context, nc *nats.Conn, wait time.Duration, revoke func(context.Context) (Ack, error)) (Receipt, error) {
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return Receipt{}, fmt.Errorf("open JetStream: %w", err)
-	}
-	return receipt(ctx, nc, time.Now, wait, func(ctx context.Context) time.Time { return created(ctx, js, defaultAckWait) }, revoke)
-}
-
-func receipt(ctx context.Context, nc *nats.Conn, now func() time.Time, wait time.Duration, born func(context.Context) time.Time,
-	revoke func(context.Context) (Ack, error)) (Receipt, error) {
-	// Both run beside the publication: they must not delay it.
-	cctx, stop := context.WithCancel(ctx)
-	defer stop()
-	var census []Answer
-	stream := make(chan time.Time, 1)
-	names := make(chan []string, 1)
-	var counting sync.WaitGroup
-	counting.Go(func() {
-		census, _ = AskFleet(cctx, nc, Question{}) // without one, whoever answers counts
-		list := make([]string, len(census))
-		for i, a := range census {
-			list[i] = a.Node
-		}
-		names <- list
-	})
-	counting.Go(func() { stream <- born(cctx) })
-	ack, err := revoke(ctx)
-	if err != nil {
-		stop()
-		counting.Wait()
-		return Receipt{}, err
-	}
-	out := Receipt{ID: ack.ID, Sequence: ack.Sequence, Duplicate: ack.Duplicate, Stored: now()}
-	wctx, cancel := context.WithTimeout(ctx, max(wait, time.Millisecond))
-	defer cancel()
-	answers, err := ask(wctx, nc, Question{Sequence: ack.Sequence, Stream: <-stream}, names)
-	if err != nil {
-		answers = nil // it is stored; nobody could be asked
-	}
-	counting.Wait()
-	out.fill(census, answers)
-	return out, nil
-}
-
-// created returns when the stream was created, or zero if it cannot be asked
-// within wait.
-func created(ctx context.Context, js jetstream.JetStream, wait time.Duration) time.Time {
-	ctx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	stream, err := js.Stream(ctx, StreamName)
-	if err != nil {
-		return time.Time{}
-	}
-	return stream.CachedInfo().Created
-}
-
-// fill sorts the nodes into those that confirmed and those that did not.
-func (r *Receipt) fill(census, answers []Answer) {
-	confirmed := make(map[string]int)
-	for _, a := range answers {
-		if a.Applied {
-			r.Answered = append(r.Answered, a)
-			confirmed[a.Node]++
-		}
-	}
-	latest := make(map[string]Report)
-	for _, a := range answers {
-		latest[a.Node] = a.Report
-	}
-	for _, a := range census {
-		if confirmed[a.Node] > 0 {
-			confirmed[a.Node]--
-			continue
-		}
-		report := a.Report
-		if l, ok := latest[a.Node]; ok {
-			report = l
-		}
-		r.Silent = append(r.Silent, silent(report, r.Stored))
-	}
-	slices.SortStableFunc(r.Answered, func(a, b Answer) int { return cmp.Compare(a.After, b.After) })
-	slices.SortStableFunc(r.Silent, func(a, b Silent) int { return cmp.Compare(a.Node, b.Node) })
 }

@@ -37,6 +37,7 @@ type Publisher struct {
 	by        string
 	now       func() time.Time
 	ackWait   time.Duration
+	roster    roster
 
 	mu     sync.Mutex // guards what follows
 	bounds bounds

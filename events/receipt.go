@@ -16,7 +16,7 @@ type Receipt struct {
 	Duplicate bool      // it had been stored before under this ID
 	Stored    time.Time // when the confirmation of the stream had arrived
 	Answered  []Answer  // nodes that have applied it, the fastest first; After counts from the question, right after Stored
-	Silent    []Silent  // nodes of the census that did not confirm, by name
+	Silent    []Silent  // nodes that were counted, heard of or expected and did not confirm, by name
 }
 
 // Silent is a node that did not confirm, with the last it said about itself.
@@ -24,7 +24,7 @@ type Silent struct {
 	Report
 	// DeniesBy is when the node stops accepting tokens at the latest, whatever
 	// happened to it: without the statement its view cannot get younger. Zero:
-	// its policy is to go on.
+	// its policy is to go on, or it never said one and OnStale is empty.
 	DeniesBy time.Time
 }
 
@@ -44,7 +44,7 @@ func silent(r Report, stored time.Time) Silent {
 func (r Receipt) Complete() bool { return len(r.Silent) == 0 }
 
 // EnforcedBy returns when no node accepts the tokens any longer, at the latest.
-// False: a silent node goes on accepting when it is stale, so there is no bound.
+// False: a silent node goes on accepting when it is stale or may do so, so there is no bound.
 func (r Receipt) EnforcedBy() (time.Time, bool) {
 	at := r.Stored
 	if n := len(r.Answered); n > 0 {
@@ -75,6 +75,8 @@ func (r Receipt) String() string {
 	for _, s := range r.Silent {
 		fmt.Fprintf(&b, "; no confirmation from %s", shown(s.Node))
 		switch {
+		case s.OnStale == "":
+			b.WriteString(", which was not heard of")
 		case s.DeniesBy.IsZero():
 			b.WriteString(", which goes on accepting when stale")
 		default:

@@ -33,7 +33,8 @@ type revokeCmd struct {
 	Wait    time.Duration `default:"0s" help:"Wait so long for every node to say that it enforces this (${default}: do not ask)."`
 	JSON    bool          `name:"json" help:"Print one JSON object."`
 
-	natsFlags `embed:""`
+	expectFlag `embed:""`
+	natsFlags  `embed:""`
 }
 
 // revocation checks the command line and turns it into a statement.
@@ -51,6 +52,9 @@ func (c *revokeCmd) revocation(now time.Time) (events.Revocation, error) {
 		return events.Revocation{}, usagef("--iss", "is empty: name the iss of the tokens concerned")
 	case c.Wait < 0:
 		return events.Revocation{}, usagef("--wait", "%v is negative", c.Wait)
+	}
+	if err := c.check(); err != nil {
+		return events.Revocation{}, err
 	}
 	r := events.Revocation{
 		ID: c.ID, Issuer: c.ISS, Scope: scope, Key: c.Key, Gen: c.Gen,
@@ -118,7 +122,7 @@ func (c *revokeCmd) Run(p *program) error {
 		}
 		return c.print(p, r, ack.Sequence, nil)
 	}
-	receipt, err := events.RevokeAndWait(limited, conn, publisher, r, c.Wait)
+	receipt, err := events.RevokeAndWait(limited, conn, publisher, r, c.Wait, c.Expect...)
 	if err != nil {
 		return c.failed(err)
 	}

@@ -36,6 +36,7 @@ type sessionsEndCmd struct {
 	Wait     time.Duration `default:"0s" help:"Wait so long for every node to say that it enforces this; needs --nats (${default}: do not ask)."`
 	JSON     bool          `name:"json" help:"Print one JSON object."`
 
+	expectFlag `embed:""`
 	adminFlags `embed:""`
 	natsFlags  `embed:""`
 }
@@ -63,7 +64,7 @@ func (c *sessionsEndCmd) target() (scope events.Scope, key string, err error) {
 	case strings.TrimSpace(c.Reason) == "" && scope != events.Session && scope != events.Subject && !c.DryRun:
 		err = usagef("--reason", "is missing: it says in the audit trail why more than one user was concerned")
 	}
-	return scope, key, err
+	return scope, key, cmp.Or(err, c.check())
 }
 
 // order is the body of POST /admin/revocations.
@@ -156,7 +157,7 @@ func (c *sessionsEndCmd) Run(p *program) error {
 	}
 	limited, cancel := context.WithTimeout(ctx, 20*time.Second+c.Wait)
 	defer cancel()
-	receipt, err := events.WaitReceipt(limited, conn, c.Wait, revoke)
+	receipt, err := events.WaitReceipt(limited, conn, c.Wait, revoke, c.Expect...)
 	if err != nil {
 		return err
 	}

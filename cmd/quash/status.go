@@ -13,6 +13,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/quash-auth/quash/events"
 )
 
@@ -21,12 +23,16 @@ type statusCmd struct {
 	Quiet time.Duration `default:"150ms" help:"Stop waiting when nobody has answered for so long (${default})."`
 	JSON  bool          `name:"json" help:"Print one JSON array."`
 
-	natsFlags `embed:""`
+	expectFlag `embed:""`
+	natsFlags  `embed:""`
 }
 
 func (c *statusCmd) Run(p *program) error {
 	if c.Quiet <= 0 {
 		return usagef("--quiet", "%v is not a positive duration", c.Quiet)
+	}
+	if err := c.check(); err != nil {
+		return err
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -38,16 +44,9 @@ func (c *statusCmd) Run(p *program) error {
 	}
 	defer conn.Close()
 	ctx, refusal := c.permitted(ctx, conn)
-	var answers []events.Answer
-	// A statement that is being applied is in the digest before it is in the sequence: only what stays is a disagreement.
-	for range 5 {
-		answers, err = events.AskFleet(ctx, conn, events.Question{Quiet: c.Quiet})
-		if err = refusal(err); err != nil {
-			return fmt.Errorf("asking the fleet: %w", err)
-		}
-		if disagreement(answers) == nil {
-			break
-		}
+	answers, err := c.ask(ctx, conn)
+	if err = refusal(err); err != nil {
+		return fmt.Errorf("asking the fleet: %w", err)
 	}
 	slices.SortFunc(answers, func(a, b events.Answer) int {
 		return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.Node, b.Node))
@@ -56,7 +55,7 @@ func (c *statusCmd) Run(p *program) error {
 		if answers == nil {
 			answers = []events.Answer{}
 		}
-		return writeJSON(p.stdout, answers)
+		return cmp.Or(writeJSON(p.stdout, answers), c.unanswered(answers))
 	}
 	if len(answers) == 0 {
 		return errors.New("no node answered: are issuers and API nodes running, on this NATS?")
@@ -64,7 +63,31 @@ func (c *statusCmd) Run(p *program) error {
 	if err := printStatus(p, answers); err != nil {
 		return err
 	}
-	return disagreement(answers)
+	return cmp.Or(c.unanswered(answers), disagreement(answers))
+}
+
+// ask asks who is there, and once more for who is expected and slow.
+func (c *statusCmd) ask(ctx context.Context, conn *nats.Conn) (answers []events.Answer, err error) {
+	// A statement that is being applied is in the digest before it is in the sequence: only what stays is a disagreement.
+	for range 5 {
+		if answers, err = events.AskFleet(ctx, conn, events.Question{Quiet: c.Quiet}); err != nil {
+			return nil, err
+		}
+		if disagreement(answers) == nil {
+			break
+		}
+	}
+	late := c.missing(answers)
+	if len(late) == 0 {
+		return answers, nil
+	}
+	more, err := events.AskFleet(ctx, conn, events.Question{Expect: late, Quiet: max(c.Quiet, time.Second)})
+	for _, a := range more {
+		if slices.Contains(late, a.Node) {
+			answers = append(answers, a)
+		}
+	}
+	return answers, err
 }
 
 // disagreement is an error if nodes that have applied the same part of the stream hold different statements.

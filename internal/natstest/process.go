@@ -97,16 +97,24 @@ func (p *Process) Kill() {
 	<-p.exited
 }
 
-// Pause freezes the process (SIGSTOP): connections stay open, nothing answers.
-// It returns when every thread has stopped, which the signal alone does not
-// promise, where the system can tell (Linux).
+// Pause freezes the server, see Freeze.
 func (p *Process) Pause() {
 	p.t.Helper()
-	p.signal(syscall.SIGSTOP)
+	Freeze(p.t, p.cmd.Process)
+}
+
+// Freeze stops a process in its tracks (SIGSTOP): connections stay open, nothing
+// answers. It returns when every thread has stopped, which the signal alone does
+// not promise, where the system can tell (Linux).
+func Freeze(t testing.TB, p *os.Process) {
+	t.Helper()
+	if err := p.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatalf("signal process %d: %v", p.Pid, err)
+	}
 	deadline := time.Now().Add(patience)
-	for !stopped(p.cmd.Process.Pid) {
+	for !stopped(p.Pid) {
 		if time.Now().After(deadline) {
-			p.t.Fatalf("natsd does not freeze")
+			t.Fatalf("process %d does not freeze", p.Pid)
 		}
 		<-time.After(time.Millisecond)
 	}
