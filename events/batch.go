@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -37,7 +38,8 @@ type BatchFailure struct {
 // The error is nil only when every statement is stored; otherwise it wraps the
 // first failure, and BatchResult.Failed has them all. Calling it again with the
 // failed ones, same IDs, is harmless. After ErrFull or the end of ctx the rest
-// is not attempted.
+// is not attempted. A batch that the server refuses, because it holds some of it
+// already, is published one by one, 16 at a time.
 func (p *Publisher) PublishAll(ctx context.Context, rs []Revocation, progress func(done, total int)) (BatchResult, error) {
 	run := &bulk{p: p, asked: rs, full: make([]Revocation, len(rs)), errs: make([]error, len(rs))}
 	run.result.Acks = make([]Ack, len(rs))
@@ -93,17 +95,48 @@ func (b *bulk) publish(ctx context.Context, batch []int) {
 		}
 	}
 	// One by one: the IDs tell the server which it has already.
+	for len(batch) > 0 && b.over == nil {
+		n := b.abreast(batch)
+		b.sendEach(ctx, batch[:n])
+		batch = batch[n:]
+	}
+	b.fail(batch, b.over)
+}
+
+// maxAbreast is how many statements are under way at once where a batch is refused. One after the other, a slow server would cost
+// two round trips for each; many more would be in the way of somebody else's.
+const maxAbreast = 16
+
+// abreast is how many of batch, from its start, can be sent at once: an ID that comes again waits for the first one's answer.
+func (b *bulk) abreast(batch []int) int {
+	batch = batch[:min(maxAbreast, len(batch))]
+	ids := make(map[string]bool, len(batch))
 	for n, i := range batch {
-		if b.over != nil {
-			b.fail(batch[n:], b.over)
-			return
+		if ids[b.full[i].ID] {
+			return n
 		}
-		ack, err := b.p.send(ctx, b.asked[i], b.full[i])
+		ids[b.full[i].ID] = true
+	}
+	return len(batch)
+}
+
+// sendEach publishes these at once, each for itself.
+func (b *bulk) sendEach(ctx context.Context, run []int) {
+	errs := make([]error, len(run))
+	var all sync.WaitGroup
+	for n, i := range run {
+		all.Go(func() {
+			ack, err := b.p.send(ctx, b.asked[i], b.full[i])
+			if errs[n] = err; err == nil {
+				b.result.Acks[i] = ack
+			}
+		})
+	}
+	all.Wait()
+	for n, err := range errs {
 		if err != nil {
-			b.fail(batch[n:n+1], err)
-			continue
+			b.fail(run[n:n+1], err)
 		}
-		b.result.Acks[i] = ack
 	}
 }
 
