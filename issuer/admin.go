@@ -1,7 +1,6 @@
 package issuer
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -85,11 +84,7 @@ func (i *Issuer) serveAdminRevocation(w http.ResponseWriter, r *http.Request) er
 	if err != nil {
 		return err
 	}
-	body, err := readJSON(r)
-	if err != nil {
-		return err
-	}
-	q, err := parseAdmin(body)
+	q, err := readBody(r, parseAdmin)
 	if err != nil {
 		return err
 	}
@@ -148,12 +143,9 @@ func (i *Issuer) serveAdminSessions(w http.ResponseWriter, r *http.Request) erro
 	case q["username"] != "" && f.sub != "":
 		return badRequest("sub and username are two ways to say the same: send one")
 	case q["username"] != "":
-		u, err := i.users.ByName(r.Context(), q["username"])
-		if errors.Is(err, ErrNoUser) {
-			return &fault{status: http.StatusNotFound, code: "invalid_request", description: "no user has this name"}
-		}
+		u, err := i.named(r.Context(), q["username"])
 		if err != nil {
-			return unavailable(err)
+			return err
 		}
 		f.sub = u.Sub
 	case f == filter{}:

@@ -166,6 +166,15 @@ func (i *Issuer) account(ctx context.Context, sub string) (User, error) {
 	return u, unavailable(err)
 }
 
+// named is the account with this name.
+func (i *Issuer) named(ctx context.Context, name string) (User, error) {
+	u, err := i.users.ByName(ctx, name)
+	if errors.Is(err, ErrNoUser) {
+		return u, errNoAccount
+	}
+	return u, unavailable(err)
+}
+
 // serveAdminUserChange is POST /admin/users/{sub}/disable, enable, password and scopes. A system with the scope quash.revoke may
 // disable those who have no scope of the issuer's own; it can end their sessions anyway.
 func (i *Issuer) serveAdminUserChange(w http.ResponseWriter, r *http.Request) error {

@@ -91,11 +91,7 @@ func jsonError(err error) error {
 }
 
 func (i *Issuer) serveLogin(w http.ResponseWriter, r *http.Request) error {
-	body, err := readJSON(r)
-	if err != nil {
-		return err
-	}
-	q, err := parseLogin(body)
+	q, err := readBody(r, parseLogin)
 	if err != nil {
 		return err
 	}

@@ -243,6 +243,15 @@ func readJSON(r *http.Request) ([]byte, error) {
 	return body, nil
 }
 
+// readBody reads a JSON object of a kind.
+func readBody[Q any](r *http.Request, parse func([]byte) (Q, error)) (q Q, err error) {
+	body, err := readJSON(r)
+	if err != nil {
+		return q, err
+	}
+	return parse(body)
+}
+
 func bodyError(err error) error {
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {

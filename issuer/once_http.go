@@ -40,11 +40,7 @@ func (i *Issuer) serveOnce(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	body, err := readJSON(r)
-	if err != nil {
-		return err
-	}
-	q, err := parseOnce(body)
+	q, err := readBody(r, parseOnce)
 	if err != nil {
 		return err
 	}
@@ -58,18 +54,15 @@ func (i *Issuer) serveOnce(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	if q.username != "" {
-		u, err := i.users.ByName(r.Context(), q.username)
-		if errors.Is(err, ErrNoUser) {
-			return errNoSuchUser
-		}
+		u, err := i.named(r.Context(), q.username)
 		if err != nil {
-			return unavailable(err)
+			return err
 		}
 		q.Subject = u.Sub
 	}
 	m, err := i.MintOnce(r.Context(), q.Once)
 	if errors.Is(err, ErrNoUser) {
-		return errNoSuchUser
+		return errNoAccount
 	}
 	if err != nil {
 		return err
@@ -84,8 +77,6 @@ func (i *Issuer) serveOnce(w http.ResponseWriter, r *http.Request) error {
 	}{m.Token, "Bearer", int64(m.Expires.Sub(i.cfg.Now()) / time.Second), strings.Join(q.Scope, " "), m.ID, q.Txn})
 	return nil
 }
-
-var errNoSuchUser = &fault{status: http.StatusNotFound, code: "invalid_request", description: "there is no such user"}
 
 func (i *Issuer) withinClient(o Once) error {
 	client, _ := i.client(o.Client)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"text/tabwriter"
 	"time"
 
 	"github.com/quash-auth/quash/issuer"
@@ -79,6 +78,15 @@ func (f *keysFlagsFor) run(method, path string, body map[string]any, out any) er
 	})
 }
 
+// change calls one of them that answers with the key.
+func (f *keysFlagsFor) change(p *program, what string) error {
+	var k listedKey
+	if err := f.run(http.MethodPost, "/admin/keys/"+what, map[string]any{}, &k); err != nil {
+		return err
+	}
+	return f.print(p, k)
+}
+
 func (f *keysFlagsFor) print(p *program, k listedKey) error {
 	if f.JSON {
 		return writeJSON(p.stdout, k)
@@ -96,30 +104,19 @@ func (c *keysListCmd) Run(p *program) error {
 	if err := c.run(http.MethodGet, "/admin/keys", nil, &answer); err != nil {
 		return err
 	}
-	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	if !c.JSON {
-		fmt.Fprintln(w, "KEY\tALGORITHM\tSTATE\tCREATED\tNEXT")
-	}
+	l := newList(p.stdout, c.JSON, "KEY", "ALGORITHM", "STATE", "CREATED", "NEXT")
 	for _, k := range answer.Keys {
-		if c.JSON {
-			if err := writeJSON(p.stdout, k); err != nil {
-				return err
-			}
-			continue
+		if err := l.add(k, printable(k.ID), printable(k.Algorithm), harmless(k.State), second(k.Created), k.next()); err != nil {
+			return err
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", printable(k.ID), printable(k.Algorithm), harmless(k.State), second(k.Created), k.next())
 	}
-	return w.Flush()
+	return l.end()
 }
 
 type keysRotateCmd struct{ keysFlagsFor }
 
 func (c *keysRotateCmd) Run(p *program) error {
-	var k listedKey
-	if err := c.run(http.MethodPost, "/admin/keys/rotate", map[string]any{}, &k); err != nil {
-		return err
-	}
-	return c.print(p, k)
+	return c.change(p, "rotate")
 }
 
 type keysRetireCmd struct {
@@ -128,11 +125,7 @@ type keysRetireCmd struct {
 }
 
 func (c *keysRetireCmd) Run(p *program) error {
-	var k listedKey
-	if err := c.run(http.MethodPost, "/admin/keys/"+url.PathEscape(c.KID)+"/retire", map[string]any{}, &k); err != nil {
-		return err
-	}
-	return c.print(p, k)
+	return c.change(p, url.PathEscape(c.KID)+"/retire")
 }
 
 type keysRevokeCmd struct {

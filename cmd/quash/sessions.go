@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"io"
 	"net/http"
 	"net/url"
-	"text/tabwriter"
 	"time"
 )
 
@@ -44,6 +41,8 @@ type sessionsPage struct {
 	Next     string          `json:"next"`
 }
 
+func (p sessionsPage) cursor() string { return p.Next }
+
 func (c *sessionsListCmd) Run(p *program) error {
 	query := url.Values{}
 	for name, value := range map[string]string{"username": c.User, "sub": c.Sub, "client_id": c.Client} {
@@ -57,49 +56,23 @@ func (c *sessionsListCmd) Run(p *program) error {
 	case c.User != "" && c.Sub != "":
 		return usagef("--user", "and --sub are two ways to name a user: give one")
 	}
-	return c.session(func(ctx context.Context, a *adminClient) error { return c.list(ctx, a, p, query) })
-}
-
-func (c *sessionsListCmd) list(ctx context.Context, a *adminClient, p *program, query url.Values) error {
-	query.Set("limit", "1000")
-	show, done := c.table(p.stdout)
-	if c.JSON {
-		show, done = func(s listedSession) error { return writeJSON(p.stdout, s) }, func() error { return nil }
-	}
-	for {
-		var page sessionsPage
-		if err := a.do(ctx, http.MethodGet, "/admin/sessions", query, nil, &page); err != nil {
+	l := newList(p.stdout, c.JSON, "SESSION", "SUB", "CLIENT", "LOGIN", "LAST REFRESH", "IDLE ENDS IN", "ENDS IN", "AGENT")
+	l.none = "no living session"
+	return c.session(func(ctx context.Context, a *adminClient) error {
+		err := eachPage(ctx, a, "/admin/sessions", query, func(page sessionsPage) error {
+			for _, s := range page.Sessions {
+				if err := l.add(s, printable(s.Sid), printable(s.Sub), printable(s.Client), second(s.Auth), second(s.LastRefresh),
+					life(s.IdleEnds), life(s.SessionEnds), harmless(s.Agent)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
 			return advise(err, http.StatusNotFound, "quash user list shows all")
 		}
-		for _, s := range page.Sessions {
-			if err := show(s); err != nil {
-				return err
-			}
-		}
-		if page.Next == "" {
-			return done()
-		}
-		query.Set("cursor", page.Next)
-	}
-}
-
-func (c *sessionsListCmd) table(out io.Writer) (show func(listedSession) error, done func() error) {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	n := 0
-	show = func(s listedSession) error {
-		if n++; n == 1 {
-			fmt.Fprintln(w, "SESSION\tSUB\tCLIENT\tLOGIN\tLAST REFRESH\tIDLE ENDS IN\tENDS IN\tAGENT")
-		}
-		_, err := fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", printable(s.Sid), printable(s.Sub), printable(s.Client), second(s.Auth), second(s.LastRefresh),
-			life(s.IdleEnds), life(s.SessionEnds), harmless(s.Agent))
-		return err
-	}
-	return show, func() error {
-		if n == 0 {
-			fmt.Fprintln(w, "no living session")
-		}
-		return w.Flush()
-	}
+		return l.end()
+	})
 }
 
 func second(unix int64) string {

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"text/tabwriter"
 )
 
 // userCmd is "quash user".
@@ -45,6 +44,8 @@ type usersPage struct {
 	Users []listedUser `json:"users"`
 	Next  string       `json:"next"`
 }
+
+func (p usersPage) cursor() string { return p.Next }
 
 // ask calls an endpoint of the user, /admin/users/{sub} and what; done says what became of it, or is empty where the answer does.
 func (f *userFlags) ask(p *program, method, what string, body any, done string) error {
@@ -155,36 +156,23 @@ type userListCmd struct {
 }
 
 func (c *userListCmd) Run(p *program) error {
-	return c.session(func(ctx context.Context, a *adminClient) error { return c.list(ctx, a, p) })
-}
-
-func (c *userListCmd) list(ctx context.Context, a *adminClient, p *program) (err error) {
-	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	if !c.JSON {
-		fmt.Fprintln(w, "NAME\tSUB\tSTATE\tCREATED\tSCOPES")
-	}
-	for query := (url.Values{"limit": {"1000"}}); ; {
-		var page usersPage
-		if err := a.do(ctx, http.MethodGet, "/admin/users", query, nil, &page); err != nil {
+	l := newList(p.stdout, c.JSON, "NAME", "SUB", "STATE", "CREATED", "SCOPES")
+	return c.session(func(ctx context.Context, a *adminClient) error {
+		err := eachPage(ctx, a, "/admin/users", url.Values{}, func(page usersPage) error {
+			for _, u := range page.Users {
+				state := "enabled"
+				if u.Disabled {
+					state = "disabled"
+				}
+				if err := l.add(u, printable(u.Name), printable(u.Sub), state, second(u.Created), harmless(strings.Join(u.Scopes, " "))); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
 			return err
 		}
-		for _, u := range page.Users {
-			state := "enabled"
-			if u.Disabled {
-				state = "disabled"
-			}
-			if c.JSON {
-				err = writeJSON(p.stdout, u)
-			} else {
-				_, err = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", printable(u.Name), printable(u.Sub), state, second(u.Created), harmless(strings.Join(u.Scopes, " ")))
-			}
-			if err != nil {
-				return err
-			}
-		}
-		if page.Next == "" {
-			return w.Flush()
-		}
-		query.Set("cursor", page.Next)
-	}
+		return l.end()
+	})
 }
