@@ -11,6 +11,16 @@ var errInvalidClient = &fault{status: http.StatusUnauthorized, code: "invalid_cl
 // errGrantNotAllowed is RFC 6749 §5.2's "not authorized to use this authorization grant type".
 var errGrantNotAllowed = &fault{status: http.StatusBadRequest, code: "unauthorized_client", description: "the client may not use this grant: the registry of clients lists its grant_types"}
 
+// clientForm reads a form, and finds the client that it is from as authenticate does.
+func (i *Issuer) clientForm(r *http.Request) (map[string]string, *Client, error) {
+	form, err := readForm(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	client, err := i.authenticate(r, form["client_id"], form["client_secret"])
+	return form, client, err
+}
+
 // authenticate finds the client of a request (RFC 6749 §2.3): by HTTP Basic, by id and secret in the body, or by its id alone
 // if it is public; never by two at once. nil: the request names none.
 func (i *Issuer) authenticate(r *http.Request, id, secret string) (*Client, error) {

@@ -129,11 +129,7 @@ func (i *Issuer) serveLogin(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (i *Issuer) serveToken(w http.ResponseWriter, r *http.Request) error {
-	form, err := readForm(r)
-	if err != nil {
-		return err
-	}
-	client, err := i.authenticate(r, form["client_id"], form["client_secret"])
+	form, client, err := i.clientForm(r)
 	if err != nil {
 		return err
 	}
@@ -157,11 +153,7 @@ var errOtherClient = &fault{status: http.StatusBadRequest, code: "unauthorized_c
 // serveRevoke is RFC 7009. The hint is not needed to tell the two kinds apart, so a wrong one does no harm. A refresh token
 // ends its session; an access token ends itself alone.
 func (i *Issuer) serveRevoke(w http.ResponseWriter, r *http.Request) error {
-	form, err := readForm(r)
-	if err != nil {
-		return err
-	}
-	client, err := i.authenticate(r, form["client_id"], form["client_secret"])
+	form, client, err := i.clientForm(r)
 	if err != nil {
 		return err
 	}

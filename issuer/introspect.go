@@ -36,11 +36,7 @@ func (c Client) maySee(t accessClaims) bool {
 // serveIntrospect is RFC 7662. Whatever is not a living token that the caller may see is answered alike. Access tokens cost no
 // look at the records: the denylist knows.
 func (i *Issuer) serveIntrospect(w http.ResponseWriter, r *http.Request) error {
-	form, err := readForm(r)
-	if err != nil {
-		return err
-	}
-	client, err := i.authenticate(r, form["client_id"], form["client_secret"])
+	form, client, err := i.clientForm(r)
 	if err != nil {
 		return err
 	}
