@@ -80,12 +80,12 @@ type bulk struct {
 // publish stores the statements with these indexes, whole or not at all.
 func (b *bulk) publish(ctx context.Context, batch []int) {
 	if b.over == nil && len(batch) > 1 {
-		ctx, cancel := context.WithTimeout(ctx, longestPublish)
-		defer cancel()
-		err := retry(ctx, func() (bool, error) {
-			err := b.attempt(ctx, batch)
+		at, end := b.p.begin(ctx)
+		err := retry(at.ctx, func() (bool, error) {
+			err := b.attempt(at, batch)
 			return repeatable(err), err
 		})
+		end()
 		if err == nil {
 			return
 		}
@@ -153,24 +153,9 @@ func (b *bulk) fail(batch []int, err error) {
 // errBatchRefused: this batch cannot be stored as a batch, its statements may be.
 var errBatchRefused = errors.New("not as a batch")
 
-// attempt publishes one atomic batch.
-func (b *bulk) attempt(ctx context.Context, batch []int) error {
-	id := nuid.Next() // a new one each time: what is left of an earlier attempt must not mix in
-	var last *nats.Msg
-	for n, i := range batch {
-		m := b.p.message(&b.full[i])
-		m.Header[headerBatchID] = []string{id}
-		m.Header[headerBatchSequence] = []string{strconv.Itoa(n + 1)}
-		if n == len(batch)-1 {
-			m.Header[headerBatchCommit] = []string{"1"}
-			last = m
-			break
-		}
-		if err := b.p.nc.PublishMsg(m); err != nil {
-			return connError(err)
-		}
-	}
-	ack, err := b.p.request(ctx, last)
+// attempt publishes one atomic batch, or hears that one before has been stored.
+func (b *bulk) attempt(at *attempts, batch []int) error {
+	ack, err := at.try(func() (*nats.Msg, error) { return b.open(batch) })
 	if err != nil {
 		return batchError(err)
 	}
@@ -183,6 +168,24 @@ func (b *bulk) attempt(ctx context.Context, batch []int) error {
 		b.result.Acks[i].Sequence = first + uint64(n)
 	}
 	return nil
+}
+
+// open sends all of a batch but its last message, which commits it and is answered.
+func (b *bulk) open(batch []int) (*nats.Msg, error) {
+	id := nuid.Next() // a new one each time: what is left of an earlier attempt must not mix in
+	for n, i := range batch {
+		m := b.p.message(&b.full[i])
+		m.Header[headerBatchID] = []string{id}
+		m.Header[headerBatchSequence] = []string{strconv.Itoa(n + 1)}
+		if n == len(batch)-1 {
+			m.Header[headerBatchCommit] = []string{"1"}
+			return m, nil
+		}
+		if err := b.p.nc.PublishMsg(m); err != nil {
+			return nil, connError(err)
+		}
+	}
+	return nil, errBatchRefused // an empty one; there are none
 }
 
 // batchError tells what concerns the batch as such from what concerns its

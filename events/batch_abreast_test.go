@@ -13,16 +13,26 @@ import (
 	"github.com/quash-auth/quash/events"
 )
 
-// slowAnswers is a line to a server that keeps back what the server says while it is held.
+// slowAnswers is a line to a server that keeps back what the server says while it is held: all of it, or but for one word.
 type slowAnswers struct {
 	mu   sync.Mutex
-	free chan struct{} // closed: not held
+	free chan struct{} // closed: not held; one in it: for one reading
 }
 
 func (s *slowAnswers) hold() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.free = make(chan struct{})
+	s.free = make(chan struct{}, 1)
+}
+
+// word lets one reading through.
+func (s *slowAnswers) word() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case s.free <- struct{}{}:
+	default:
+	}
 }
 
 func (s *slowAnswers) let() {
@@ -52,12 +62,7 @@ func TestPublishAllAgainIsNotOneRoundTripEach(t *testing.T) {
 	if _, err := first.PublishAll(t.Context(), rs, nil); err != nil {
 		t.Fatal(err)
 	}
-	line := &slowAnswers{}
-	again, err := nats.Connect(nc.ConnectedUrl(), nats.SetCustomDialer(&slowDialer{line}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer again.Close()
+	line, again := slowly(t, nc)
 	p, err := events.NewPublisher(events.PublisherConfig{Conn: again, AckWait: patience})
 	if err != nil {
 		t.Fatal(err)
@@ -107,6 +112,65 @@ func TestPublishAllAgainIsNotOneRoundTripEach(t *testing.T) {
 	if n := len(stored(t, js)); n != len(rs) {
 		t.Errorf("stored: got %d, want %d", n, len(rs))
 	}
+}
+
+// TestPublishIsHeardByASlowServer: each answer comes only when the next attempt is under way; the first one counts all the same.
+func TestPublishIsHeardByASlowServer(t *testing.T) {
+	t.Parallel()
+	for name, n := range map[string]int{"one": 1, "batch": 20} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			nc, js, _ := newStream(t, events.Layout{}, nil)
+			line, slow := slowly(t, nc)
+			p, err := events.NewPublisher(events.PublisherConfig{Conn: slow, AckWait: 100 * time.Millisecond})
+			if err != nil {
+				t.Fatal(err)
+			}
+			rs := sessions(n, "s")
+			for i := range rs {
+				if rs[i], err = p.Complete(t.Context(), rs[i]); err != nil { // the stream is known
+					t.Fatal(err)
+				}
+			}
+			line.hold()
+			defer line.let()
+			sent := 0
+			sub, err := nc.Subscribe("quash.v1.session-revoked.*", func(m *nats.Msg) {
+				if m.Header.Get("Nats-Msg-Id") != rs[n-1].ID {
+					return
+				}
+				if sent++; sent > 1 {
+					line.word()
+				}
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = sub.Unsubscribe() }()
+			if err := nc.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			result, err := p.PublishAll(t.Context(), rs, nil)
+			if err != nil || result.Acks[n-1].Duplicate {
+				t.Errorf("got %v, %+v, want the first answer", err, result.Acks)
+			}
+			if got := len(stored(t, js)); got != n {
+				t.Errorf("stored: got %d, want %d", got, n)
+			}
+		})
+	}
+}
+
+// slowly connects as nc is, through a line.
+func slowly(t *testing.T, nc *nats.Conn) (*slowAnswers, *nats.Conn) {
+	t.Helper()
+	line := &slowAnswers{}
+	slow, err := nats.Connect(nc.ConnectedUrl(), nats.SetCustomDialer(&slowDialer{line}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(slow.Close)
+	return line, slow
 }
 
 // slowDialer dials through the line.

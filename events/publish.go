@@ -2,7 +2,6 @@ package events
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -47,11 +46,12 @@ func (p *Publisher) Publish(ctx context.Context, r Revocation) (Ack, error) {
 
 // send publishes full. asked is the same statement as the caller gave it.
 func (p *Publisher) send(ctx context.Context, asked, full Revocation) (Ack, error) {
-	ctx, cancel := context.WithTimeout(ctx, longestPublish)
-	defer cancel()
+	at, end := p.begin(ctx)
+	defer end()
+	ctx = at.ctx
 	var ack Ack
 	err := retry(ctx, func() (again bool, err error) {
-		a, err := p.request(ctx, p.message(&full))
+		a, err := at.try(func() (*nats.Msg, error) { return p.message(&full), nil })
 		if err != nil {
 			return repeatable(err), err
 		}
@@ -93,32 +93,6 @@ type pubAck struct {
 	Duplicate bool                `json:"duplicate"`
 	BatchSize int                 `json:"count"`
 	Error     *jetstream.APIError `json:"error"`
-}
-
-// request makes one attempt to publish m and returns the stream's answer.
-func (p *Publisher) request(ctx context.Context, m *nats.Msg) (pubAck, error) {
-	ctx, cancel := context.WithTimeout(ctx, p.ackWait)
-	defer cancel()
-	before := p.nc.LastError()
-	resp, err := p.nc.RequestMsgWithContext(ctx, m)
-	if err != nil {
-		last := p.nc.LastError()
-		if last != nil && last != before && errors.Is(last, nats.ErrPermissionViolation) && strings.Contains(last.Error(), m.Subject) {
-			return pubAck{}, &publishError{kind: ErrUnavailable, hint: "this NATS user may not publish revocations, use the credentials of a publisher", cause: last}
-		}
-		return pubAck{}, connError(err)
-	}
-	var ack pubAck
-	if err := json.Unmarshal(resp.Data, &ack); err != nil {
-		return pubAck{}, &publishError{kind: ErrUnavailable, hint: "the answer is not a confirmation, does another service listen on the subject?", cause: err}
-	}
-	if ack.Error != nil {
-		return pubAck{}, apiError(ack.Error)
-	}
-	if ack.Stream != StreamName || ack.Sequence == 0 {
-		return pubAck{}, &publishError{kind: ErrLayout, hint: fmt.Sprintf("stream %.40q confirmed instead of %s, check which streams take %s", ack.Stream, StreamName, subjectAllRevoked)}
-	}
-	return ack, nil
 }
 
 // publishError is why one attempt failed.
