@@ -79,11 +79,25 @@ func (s *state) copy() map[string]uint64 {
 type followerUnderTest struct {
 	*events.Subscriber
 	*state
-	nc *nats.Conn
+	nc  *nats.Conn
+	end func() error // stops Run, once
+}
+
+func (f *followerUnderTest) stop(t testing.TB) {
+	t.Helper()
+	if err := f.end(); err != nil {
+		t.Errorf("Run: %v", err)
+	}
 }
 
 // follow starts a follower with a short beacon interval; it ends with the test.
 func follow(t testing.TB, url string, change ...func(*events.SubscriberConfig)) *followerUnderTest {
+	t.Helper()
+	return startFollower(t, url, nil, change...)
+}
+
+// startFollower calls prepare before Run.
+func startFollower(t testing.TB, url string, prepare func(*events.Subscriber), change ...func(*events.SubscriberConfig)) *followerUnderTest {
 	t.Helper()
 	nc, err := events.Connect(events.ConnectConfig{URL: url, Name: t.Name()})
 	if err != nil {
@@ -97,18 +111,21 @@ func follow(t testing.TB, url string, change ...func(*events.SubscriberConfig)) 
 	if err != nil {
 		t.Fatalf("NewSubscriber: %v", err)
 	}
+	if prepare != nil {
+		prepare(s)
+	}
 	st := &state{keys: make(map[string]uint64)}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx, st.apply) }()
-	t.Cleanup(func() {
+	f := &followerUnderTest{Subscriber: s, state: st, nc: nc, end: sync.OnceValue(func() error {
 		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("Run: %v", err)
-		}
+		err := <-done
 		nc.Close()
-	})
-	return &followerUnderTest{Subscriber: s, state: st, nc: nc}
+		return err
+	})}
+	t.Cleanup(func() { f.stop(t) })
+	return f
 }
 
 // fresh waits until the follower has a view younger than the instant of the call.

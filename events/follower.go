@@ -58,12 +58,14 @@ type follower struct {
 
 func newFollower(s *Subscriber, apply Apply) *follower {
 	now := s.now()
-	return &follower{
+	f := &follower{
 		Subscriber: s, apply: apply, origin: true, epoch: now, rewinds: s.Status().Rewinds,
 		results: make(chan catchUpResult, 1), backoff: retryFirst,
 		beacons:  beacons{interval: s.interval},
 		watchdog: newWatchdog(s.interval, now, s.nc.Stats().Reconnects),
 	}
+	f.resume()
+	return f
 }
 
 func (f *follower) run(ctx context.Context) error {
@@ -180,7 +182,7 @@ func (f *follower) prove(at, arrival, now time.Time) {
 		// The clock was behind, and may not be any more: then what is taken out for it is wrong.
 		f.beacons.ask(now)
 	}
-	f.proven(f.track.last, f.offsets.behind())
+	f.proven(f.here(), f.offsets.behind())
 	if old == nil {
 		f.log.Info("revocation stream synced", "sequence", f.track.last, "asof", at)
 	}
@@ -200,6 +202,7 @@ func (f *follower) rewound(why string) {
 	f.update(func(st *Status) {
 		st.Rewinds = f.rewinds
 		st.Sequence, st.Head = 0, 0
+		f.place = Place{}
 	})
 	f.suspend(f.watchdog.conns) // who hears of the doubt finds it among the rewinds
 	f.stop()

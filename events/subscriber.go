@@ -85,6 +85,8 @@ type Subscriber struct {
 	waiters   map[*waiter]struct{}
 	logged    map[string]time.Time // what was complained about, and when
 	doubt     doubt
+	from      Place // where the next Run begins
+	place     Place
 }
 
 type waiter struct {
@@ -202,12 +204,13 @@ func (s *Subscriber) reached(at Position) bool {
 }
 
 // proven publishes a new contiguous sequence, for which there is a proof.
-func (s *Subscriber) proven(seq uint64, behind time.Duration) {
+func (s *Subscriber) proven(at Place, behind time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.status.ClockBehind, s.status.LastError = behind, ""
-	s.status.Head = max(s.status.Head, seq)
-	s.advance(seq)
+	s.status.Head = max(s.status.Head, at.Last.Sequence)
+	s.place = at
+	s.advance(at.Last.Sequence)
 }
 
 // advanced publishes a new contiguous sequence.

@@ -66,7 +66,8 @@ type Config struct {
 	// MemoBytes is the memory for already verified tokens. Zero: 64 MiB. Negative: every token is verified every time.
 	MemoBytes int64
 
-	// Snapshot is a file in which the node keeps what it has applied, so that after a restart it can serve while the broker is away:
+	// Snapshot is a file in which the node keeps what it has applied. After a restart it reads of the stream only what was stored since,
+	// and can serve while the broker is away:
 	// within MaxStaleness of the instant up to which the file is complete, and not beyond, whatever OnStale says. It is rewritten
 	// in place, belongs to one node alone, and must be as safe as its configuration: who can write to it can let revoked tokens in. It
 	// holds token, session and subject identifiers. While it runs the node holds a lock on a file beside it, Snapshot and ".lock", which stays;

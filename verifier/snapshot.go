@@ -101,6 +101,9 @@ func (v *Verifier) openSnapshot() error {
 		v.trust(contents)
 		k.file, err = own.Append()
 	}
+	if err == nil {
+		v.resume(contents.Mark)
+	}
 	if err != nil {
 		v.warm.from.Store(nil)
 		err = k.begin(own, v.log, err)
@@ -152,6 +155,20 @@ func (v *Verifier) trust(c snapshot.Contents) {
 		v.warm.from.Store(&snapshotProof{asOf: c.Mark.AsOf, loaded: now, age: age,
 			retention: events.Retention{MaxTokenLife: c.Mark.MaxTokenLife, Leeway: c.Mark.Leeway}})
 		v.log.Info("verifier: snapshot loaded", "statements", c.Statements, "as_of", c.Mark.AsOf, "staleness", age, "torn", c.Torn)
+	}
+}
+
+// placed is a feed that can say how far it has read, and go on from there: *events.Subscriber.
+type placed interface {
+	Place() events.Place
+	Resume(events.Place)
+}
+
+// resume has the feed read only what came after the mark. Everything up to there is in force and in the file: one that is begun anew gets it
+// back by reading the whole stream.
+func (v *Verifier) resume(m snapshot.Mark) {
+	if f, ok := v.warm.Feed.(placed); ok {
+		f.Resume(events.Place{Stream: m.Stream, Last: events.Landmark(m.Last), Kept: events.Landmark(m.Kept)})
 	}
 }
 
@@ -209,13 +226,18 @@ func (v *Verifier) keepSnapshot(ctx context.Context) error {
 // mark writes how complete the file is, if the view is newer than at the last mark, and nothing is known to be missing in it.
 func (v *Verifier) mark() {
 	now := v.now()
+	var at events.Place
+	if f, ok := v.warm.Feed.(placed); ok {
+		at = f.Place() // first: what was wrong with anything before it shows below
+	}
 	seen := v.warm.Feed.Freshness(now)
 	st := v.warm.Feed.Status()
 	if !seen.Synced || !seen.AsOf.After(v.keeper.marked) || st.Undecodable+v.unusable.Load() > 0 || v.full.Load() {
 		return
 	}
 	m := snapshot.Mark{AsOf: seen.AsOf, Staleness: seen.Staleness, Written: now.Round(0), Sequence: st.Sequence,
-		MaxTokenLife: st.Layout.Retention.MaxTokenLife, Leeway: st.Layout.Retention.Leeway}
+		MaxTokenLife: st.Layout.Retention.MaxTokenLife, Leeway: st.Layout.Retention.Leeway,
+		Stream: at.Stream, Last: snapshot.Landmark(at.Last), Kept: snapshot.Landmark(at.Kept)}
 	m.Boot, m.Uptime = snapshot.Boot()
 	if v.keeper.file.Mark(m) == nil {
 		v.keeper.marked = seen.AsOf

@@ -32,7 +32,7 @@ type apiCmd struct {
 	Leeway        time.Duration `default:"30s" help:"How far the clocks of the issuer and this node may be apart: an expired token is accepted for so much longer (${default})."`
 	MaxTokenLife  time.Duration `default:"1h" help:"Longest life of a token to accept; at most what the stream was made for (${default})."`
 	MaxEntries    *int          `placeholder:"N" help:"Most revocations to hold, beyond it the node is not ready (default: 10,000,000)."`
-	Snapshot      string        `placeholder:"FILE" help:"Keep what is revoked in this file, so that a restarted node can serve while NATS is away, within --max-staleness of the file. One file per node, readable and writable by it alone."`
+	Snapshot      string        `placeholder:"FILE" help:"Keep what is revoked in this file, so that a restarted node reads only what is new, and can serve while NATS is away, within --max-staleness of the file. One file per node, readable and writable by it alone."`
 	LedgerWait    time.Duration `default:"0s" help:"How long a starting node waits at most while an issuer with a ledger has not given a stream back what it lost. 0: four times --max-staleness and at least 30s, if there is one. Anything longer than 0 is also waited for one to come; negative: nothing is waited for."`
 	Scope         []string      `placeholder:"NAME" help:"Scope that a token must have, every one of them, or it is refused with 403 (default: none)."`
 	Resource      string        `name:"resource-metadata" placeholder:"URL" help:"Where this API's metadata of RFC 9728 are, named to whoever calls without a token (default: not named)."`

@@ -78,7 +78,7 @@ func (c *copier) copy(path string, id Identity, upTo int64) (err error) {
 		return err
 	}
 	br := bufio.NewReaderSize(c.old, readBuffer)
-	crc, err := readHeader(br, id)
+	_, crc, err := readHeader(br, id)
 	if err != nil {
 		return err
 	}
@@ -151,6 +151,6 @@ func (c *copier) rest(w *Writer) error {
 		return err
 	}
 	_ = w.f.Close() // its name is gone, and with it what it held
-	w.f, w.crc, w.size, w.compact = c.to.f, c.to.crc, c.to.size, c.to.size
+	w.f, w.crc, w.size, w.compact, w.version = c.to.f, c.to.crc, c.to.size, c.to.size, version
 	return nil
 }

@@ -1,24 +1,16 @@
 package snapshot
 
-import (
-	"encoding/binary"
-	"hash/crc32"
-)
+const Version = version
 
 // HeaderOfVersion is a header that adds up.
-func HeaderOfVersion(v uint32, id Identity) []byte {
-	b := header(id)
-	binary.LittleEndian.PutUint32(b[8:], v)
-	binary.LittleEndian.PutUint32(b[headerBytes-4:], crc32.Checksum(b[:headerBytes-4], table))
-	return b
-}
+var HeaderOfVersion = headerOf
 
 func EncodeStatement(s Statement) []byte { return appendStatement(nil, &s) }
-func EncodeMark(m Mark) []byte           { return m.encode() }
+func EncodeMark(m Mark) []byte           { return m.encode(version) }
 
 func DecodeStatements(b []byte) (all []Statement, err error) {
 	err = statements(b, func(s Statement) { all = append(all, s) })
 	return all, err
 }
 
-var DecodeMark = decodeMark
+func DecodeMark(b []byte) (Mark, error) { return decodeMark(b, version) }

@@ -57,7 +57,7 @@ func (f *File) Append() (*Writer, error) {
 	if err := f.unchanged(); err != nil {
 		return nil, errors.Join(err, f.drop())
 	}
-	w := &Writer{own: f, path: f.path, id: f.id, f: f.data, crc: f.read.crc, size: f.read.end, compact: headerBytes}
+	w := &Writer{own: f, path: f.path, id: f.id, version: f.read.version, f: f.data, crc: f.read.crc, size: f.read.end, compact: headerBytes}
 	f.data = nil
 	return w, nil
 }
@@ -96,7 +96,7 @@ func (f *File) Create(id Identity) (*Writer, error) {
 	if err := os.Rename(next.Name(), f.path); err != nil {
 		return nil, errors.Join(err, next.Close(), os.Remove(next.Name()))
 	}
-	return &Writer{own: f, path: f.path, id: id, f: next, crc: headerCRC(id), size: headerBytes, compact: headerBytes}, nil
+	return &Writer{own: f, path: f.path, id: id, version: version, f: next, crc: headerCRC(id), size: headerBytes, compact: headerBytes}, nil
 }
 
 // Refuse puts a file that cannot be used out of the way: under its name and ".refused", which it returns. ErrInUse: a process that knows no

@@ -13,8 +13,11 @@ import (
 //	header  magic[8] version u32 identity[32] crc u32
 //	frame   length u32, crc u32 of kind and payload on top of the crc before, kind u8, payload
 const (
-	magic       = "QUASHSNP"
-	version     = 1
+	magic = "QUASHSNP"
+	// version is 2 since marks hold a place in the stream. Raise it also when what an event says is understood otherwise than before: who
+	// goes on from a place does not read again what was stored before it.
+	version     = 2
+	oldest      = 1 // of the versions that are read
 	headerBytes = 8 + 4 + 32 + 4
 	frameBytes  = 4 + 4 + 1
 	maxPayload  = 1 << 20
@@ -38,7 +41,9 @@ var (
 // Identity says whose file it is.
 type Identity [32]byte
 
-func header(id Identity) []byte {
+func header(id Identity) []byte { return headerOf(version, id) }
+
+func headerOf(version uint32, id Identity) []byte {
 	b := append(make([]byte, 0, headerBytes), magic...)
 	b = binary.LittleEndian.AppendUint32(b, version)
 	b = append(b, id[:]...)
@@ -48,24 +53,24 @@ func header(id Identity) []byte {
 // headerCRC is what the first frame goes on from.
 func headerCRC(id Identity) uint32 { return binary.LittleEndian.Uint32(header(id)[headerBytes-4:]) }
 
-// readHeader returns the checksum that the first frame goes on from.
-func readHeader(r io.Reader, id Identity) (uint32, error) {
+// readHeader returns the file's version, and the checksum that the first frame goes on from.
+func readHeader(r io.Reader, id Identity) (wrote, crc uint32, err error) {
 	b := make([]byte, headerBytes)
 	if _, err := io.ReadFull(r, b); err != nil {
-		return 0, fmt.Errorf("%w: it ends within its header", ErrDamaged)
+		return 0, 0, fmt.Errorf("%w: it ends within its header", ErrDamaged)
 	}
-	crc := binary.LittleEndian.Uint32(b[headerBytes-4:])
+	crc, wrote = binary.LittleEndian.Uint32(b[headerBytes-4:]), binary.LittleEndian.Uint32(b[8:])
 	switch {
 	case string(b[:8]) != magic:
-		return 0, fmt.Errorf("%w: it is no snapshot", ErrDamaged)
+		return 0, 0, fmt.Errorf("%w: it is no snapshot", ErrDamaged)
 	case crc != crc32.Checksum(b[:headerBytes-4], table):
-		return 0, fmt.Errorf("%w: its header does not add up", ErrDamaged)
-	case binary.LittleEndian.Uint32(b[8:]) != version:
-		return 0, fmt.Errorf("%w: version %d, this program reads %d", ErrVersion, binary.LittleEndian.Uint32(b[8:]), version)
+		return 0, 0, fmt.Errorf("%w: its header does not add up", ErrDamaged)
+	case wrote < oldest || wrote > version:
+		return 0, 0, fmt.Errorf("%w: version %d, this program reads %d to %d", ErrVersion, wrote, oldest, version)
 	case Identity(b[12:44]) != id:
-		return 0, ErrForeign
+		return 0, 0, ErrForeign
 	}
-	return crc, nil
+	return wrote, crc, nil
 }
 
 // frame appends one to b and returns the checksum to go on from.

@@ -15,9 +15,10 @@ type Contents struct {
 	Statements int
 	Torn       bool // the end was cut off by a crash
 
-	end  int64 // of the last whole frame
-	crc  uint32
-	size int64 // of the file
+	version uint32
+	end     int64 // of the last whole frame
+	crc     uint32
+	size    int64 // of the file
 }
 
 const readBuffer = 1 << 20
@@ -56,10 +57,11 @@ func read(f *os.File, id Identity, apply func([]Statement) error) (Contents, err
 
 func scan(r io.Reader, id Identity, apply func([]Statement) error) (c Contents, err error) {
 	br := bufio.NewReaderSize(r, readBuffer)
-	crc, err := readHeader(br, id)
+	wrote, crc, err := readHeader(br, id)
 	if err != nil {
 		return Contents{}, err
 	}
+	c.version = wrote
 	var batch []Statement
 	f := frames{r: br, crc: crc, good: headerBytes}
 	for {
@@ -91,7 +93,7 @@ func scan(r io.Reader, id Identity, apply func([]Statement) error) (c Contents, 
 			}
 			c.Statements += n
 		case kindMark:
-			c.Mark, err = decodeMark(payload)
+			c.Mark, err = decodeMark(payload, wrote)
 			c.Marked = true
 		default:
 			err = fmt.Errorf("a frame of the unknown kind %d", kind)

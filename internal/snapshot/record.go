@@ -27,6 +27,15 @@ type Mark struct {
 	Sequence  uint64        // of the stream; for people
 	// What the stream promises, see events.Retention.
 	MaxTokenLife, Leeway time.Duration
+	// Where to go on in the stream, see events.Place. Zero: nobody can.
+	Stream     time.Time
+	Last, Kept Landmark
+}
+
+// Landmark is one message of the stream.
+type Landmark struct {
+	Sequence    uint64
+	Time, Until time.Time
 }
 
 func appendStatement(b []byte, s *Statement) []byte {
@@ -129,23 +138,53 @@ func count(payload []byte) (n int, err error) {
 	return n, nil
 }
 
-func (m Mark) encode() []byte {
+func (m Mark) encode(version uint32) []byte {
 	var b []byte
 	for _, v := range [...]int64{m.AsOf.UnixNano(), int64(m.Staleness), m.Written.UnixNano(), int64(m.Uptime), int64(m.MaxTokenLife), int64(m.Leeway)} {
 		b = binary.AppendVarint(b, v)
 	}
 	b = binary.AppendUvarint(b, m.Sequence)
-	return append(b, m.Boot[:]...)
+	b = append(b, m.Boot[:]...)
+	if version < 2 {
+		return b
+	}
+	b = appendTime(b, m.Stream)
+	for _, l := range [...]Landmark{m.Last, m.Kept} {
+		b = appendTime(appendTime(binary.AppendUvarint(b, l.Sequence), l.Time), l.Until)
+	}
+	return b
 }
 
-func decodeMark(payload []byte) (m Mark, err error) {
+// decodeMark reads a mark of a file of the version. A compaction copies marks of before as they are.
+func decodeMark(payload []byte, version uint32) (m Mark, err error) {
 	r := reader{b: payload}
 	m.AsOf, m.Staleness, m.Written = time.Unix(0, r.int()).UTC(), time.Duration(r.int()), time.Unix(0, r.int()).UTC()
 	m.Uptime, m.MaxTokenLife, m.Leeway = time.Duration(r.int()), time.Duration(r.int()), time.Duration(r.int())
 	m.Sequence = r.uint()
 	copy(m.Boot[:], r.take(uint64(len(m.Boot))))
+	if version >= 2 && len(r.b) > 0 {
+		m.Stream = r.time()
+		for _, l := range [...]*Landmark{&m.Last, &m.Kept} {
+			l.Sequence, l.Time, l.Until = r.uint(), r.time(), r.time()
+		}
+	}
 	if r.err == nil && len(r.b) > 0 {
 		r.err = errRecord
 	}
 	return m, r.err
+}
+
+// appendTime writes 0 for no time.
+func appendTime(b []byte, t time.Time) []byte {
+	if t.IsZero() {
+		return binary.AppendVarint(b, 0)
+	}
+	return binary.AppendVarint(b, t.UnixNano())
+}
+
+func (r *reader) time() time.Time {
+	if ns := r.int(); ns != 0 {
+		return time.Unix(0, ns).UTC()
+	}
+	return time.Time{}
 }

@@ -24,7 +24,9 @@ func statement(n int) snapshot.Statement {
 
 func mark(n int) snapshot.Mark {
 	return snapshot.Mark{AsOf: time.Unix(int64(n), 5).UTC(), Staleness: time.Second, Written: time.Unix(int64(n)+1, 0).UTC(), Boot: [16]byte{9}, Uptime: time.Hour,
-		Sequence: uint64(n), MaxTokenLife: time.Hour, Leeway: time.Minute}
+		Sequence: uint64(n), MaxTokenLife: time.Hour, Leeway: time.Minute, Stream: time.Unix(77, 7).UTC(),
+		Last: snapshot.Landmark{Sequence: uint64(n), Time: time.Unix(int64(n), 9).UTC()},
+		Kept: snapshot.Landmark{Sequence: 1, Time: time.Unix(78, 1).UTC(), Until: time.Unix(9_999, 0).UTC()}}
 }
 
 func read(t testing.TB, path string) ([]snapshot.Statement, snapshot.Contents, error) {
@@ -191,9 +193,11 @@ func TestForeignFilesAreRefused(t *testing.T) {
 	if _, err := snapshot.Read(path+"-none", id, nil); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no file: %v", err)
 	}
-	must(t, os.WriteFile(path, snapshot.HeaderOfVersion(2, id), 0o600))
-	if _, err := snapshot.Read(path, id, nil); !errors.Is(err, snapshot.ErrVersion) {
-		t.Errorf("another version: %v", err)
+	for _, v := range []uint32{0, snapshot.Version + 1, math.MaxUint32} {
+		must(t, os.WriteFile(path, snapshot.HeaderOfVersion(v, id), 0o600))
+		if _, err := snapshot.Read(path, id, nil); !errors.Is(err, snapshot.ErrVersion) {
+			t.Errorf("version %d: %v", v, err)
+		}
 	}
 }
 

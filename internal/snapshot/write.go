@@ -15,6 +15,7 @@ type Writer struct {
 	id   Identity
 
 	mu      sync.Mutex // guards what follows
+	version uint32     // of the file
 	f       *os.File
 	crc     uint32
 	size    int64
@@ -79,7 +80,7 @@ func (w *Writer) seal() {
 func (w *Writer) Mark(m Mark) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.out, w.crc = frame(w.out[:0], w.crc, kindMark, m.encode())
+	w.out, w.crc = frame(w.out[:0], w.crc, kindMark, m.encode(w.version))
 	return w.flush()
 }
 

@@ -1,0 +1,193 @@
+package events_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/quash-auth/quash/events"
+	"github.com/quash-auth/quash/internal/natstest"
+)
+
+// wentOn starts a follower at a place.
+func wentOn(t *testing.T, url string, at events.Place) *followerUnderTest {
+	t.Helper()
+	return startFollower(t, url, func(s *events.Subscriber) { s.Resume(at) })
+}
+
+// wants checks what a follower has applied, and nothing beside it.
+func (f *followerUnderTest) wants(t *testing.T, prefix string, from, to int) {
+	t.Helper()
+	f.fresh(t)
+	have := f.copy()
+	for n := from; n < to; n++ {
+		if _, ok := have[fmt.Sprint(prefix, n)]; !ok {
+			t.Errorf("%s%d is missing", prefix, n)
+		}
+	}
+	if len(have) != to-from {
+		t.Errorf("%d statements applied, want %d", len(have), to-from)
+	}
+}
+
+func publishMany(t *testing.T, p *events.Publisher, prefix string, from, to int) {
+	t.Helper()
+	for n := from; n < to; n++ {
+		publish(t, p, sessionRevocation(fmt.Sprint(prefix, n)))
+	}
+}
+
+// passed publishes a beacon that the stream keeps for a second, and waits until the follower's place is there.
+func passed(t *testing.T, js jetstream.JetStream, f *followerUnderTest) events.Place {
+	t.Helper()
+	m := nats.NewMsg(events.SubjectBeacon)
+	m.Header.Set("Nats-TTL", "1s")
+	ack, err := js.PublishMsg(t.Context(), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a place at the beacon", func() bool { return f.Place().Last.Sequence >= ack.Sequence })
+	return f.Place()
+}
+
+// TestResume: a follower that goes on from the place of another one reads what came after it, and nothing else, as long as the stream proves
+// that it is the one of before.
+func TestResume(t *testing.T) {
+	t.Parallel()
+	srv := natstest.Start(t)
+	nc := srv.Connect(t)
+	js := ensure(t, nc)
+	p := publisher(t, nc)
+	publishMany(t, p, "s", 0, 50)
+	quiet := func(c *events.SubscriberConfig) { c.Silent = true }
+	first := follow(t, srv.URL(), quiet)
+	eventually(t, "all applied", func() bool { return len(first.copy()) == 50 })
+	at := passed(t, js, first)
+	if info, err := js.Stream(t.Context(), events.StreamName); err != nil || !at.Stream.Equal(info.CachedInfo().Created) {
+		t.Fatalf("the place is in a stream created at %v, %v", at.Stream, err)
+	}
+	if at.Kept.Sequence != 50 || at.Last.Sequence != 51 || !at.Kept.Until.After(at.Last.Time) {
+		t.Fatalf("place %+v", at)
+	}
+
+	nothing := wentOn(t, srv.URL(), at)
+	nothing.wants(t, "s", 0, 0)
+	publishMany(t, p, "s", 50, 60)
+	nothing.wants(t, "s", 50, 60) // live
+	wentOn(t, srv.URL(), at).wants(t, "s", 50, 60)
+
+	stream, err := js.Stream(t.Context(), events.StreamName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the beacon at the place is gone", func() bool {
+		_, err := stream.GetMsg(t.Context(), at.Last.Sequence)
+		return errors.Is(err, jetstream.ErrMsgNotFound)
+	})
+	kept := wentOn(t, srv.URL(), at)
+	kept.wants(t, "s", 49, 60) // the landmark itself is read again
+	if got := kept.Status(); got.Rewinds != 0 || !got.Created.Equal(at.Stream) {
+		t.Errorf("went on from what is kept: %+v", got)
+	}
+	both := at
+	both.Kept = events.Landmark{}
+	lost := wentOn(t, srv.URL(), both)
+	lost.wants(t, "s", 0, 60)
+	if got := lost.Status().Rewinds; got != 0 {
+		t.Errorf("both landmarks gone: %d rewinds, want none: nothing says that it is another stream", got)
+	}
+
+	for name, change := range map[string]func(*events.Place){
+		"another stream":                func(p *events.Place) { p.Stream = p.Stream.Add(time.Nanosecond) },
+		"another message":               func(p *events.Place) { p.Last = p.Kept; p.Last.Time = p.Last.Time.Add(time.Nanosecond) },
+		"the stream ends before it":     func(p *events.Place) { p.Last.Sequence += 1_000_000 },
+		"another message that was kept": func(p *events.Place) { p.Kept.Time = p.Kept.Time.Add(-time.Nanosecond) },
+	} {
+		other := at
+		change(&other)
+		f := wentOn(t, srv.URL(), other)
+		f.wants(t, "s", 0, 60)
+		if f.Status().Rewinds == 0 {
+			t.Errorf("%s: no rewind", name)
+		}
+	}
+	for name, none := range map[string]events.Place{
+		"zero":      {},
+		"no stream": {Last: at.Last, Kept: at.Kept},
+		"no last":   {Stream: at.Stream, Kept: at.Kept},
+	} {
+		f := wentOn(t, srv.URL(), none)
+		f.wants(t, "s", 0, 60)
+		if f.Status().Rewinds != 0 {
+			t.Errorf("%s: a rewind", name)
+		}
+	}
+}
+
+// TestResumeOnAnotherPast: while nobody ran, the stream was put back to an older copy, which has grown beyond the place since.
+func TestResumeOnAnotherPast(t *testing.T) {
+	t.Parallel()
+	dir, copied := t.TempDir(), t.TempDir()
+	srv, nc := killable(t, dir)
+	publishMany(t, publisher(t, nc), "s", 0, 20)
+	srv.Kill()
+	if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	srv.Restart(t)
+	nc = srv.Connect(t)
+	publishMany(t, publisher(t, nc), "lost", 0, 20)
+	first := startFollower(t, srv.URL(), nil)
+	eventually(t, "all applied", func() bool { return len(first.copy()) == 40 && first.Place().Last.Sequence >= 40 })
+	at := first.Place()
+	first.stop(t)
+	srv.Kill()
+	wipe(t, dir)
+	if err := os.CopyFS(dir, os.DirFS(copied)); err != nil {
+		t.Fatal(err)
+	}
+	srv.Restart(t)
+	nc = srv.Connect(t)
+	n := int(at.Last.Sequence) + 10
+	publishMany(t, publisher(t, nc), "s", 20, n)
+	f := wentOn(t, srv.URL(), at)
+	f.wants(t, "s", 0, n)
+	if f.Status().Rewinds == 0 {
+		t.Error("the other past was not noticed")
+	}
+}
+
+// TestPlaceOfARewind: a stream made anew has no place before it was read, and another one afterwards.
+func TestPlaceOfARewind(t *testing.T) {
+	t.Parallel()
+	srv := natstest.Start(t)
+	nc := srv.Connect(t)
+	js := ensure(t, nc)
+	p := publisher(t, nc)
+	publishMany(t, p, "s", 0, 5)
+	f := follow(t, srv.URL())
+	if at := f.Place(); at != (events.Place{}) && at.Last.Sequence < 5 {
+		t.Errorf("a place before the first sync: %+v", at)
+	}
+	f.fresh(t)
+	before := f.Place()
+	if err := js.DeleteStream(t.Context(), events.StreamName); err != nil {
+		t.Fatal(err)
+	}
+	ensure(t, nc)
+	publishMany(t, p, "t", 0, 3)
+	eventually(t, "the rewind", func() bool { return f.Status().Rewinds > 0 })
+	eventually(t, "a place in the new stream", func() bool {
+		at := f.Place()
+		if !at.Stream.IsZero() && at.Stream.Equal(before.Stream) && f.Status().Rewinds > 0 {
+			t.Fatalf("after the rewind still in the old stream: %+v", at)
+		}
+		return at.Last.Sequence >= 3
+	})
+	wentOn(t, srv.URL(), f.Place()).wants(t, "t", 0, 0)
+}
