@@ -16,8 +16,8 @@ type catchUpResult struct {
 	// reached is how far everything stored was applied, also when err is not
 	// nil. Its sequence is 0 if the reading did not begin where it must.
 	reached anchor
-	anchor  anchor // a long-lived message that was read
-	arrival time.Time
+	anchor  anchor    // a long-lived message that was read
+	arrival time.Time // of reached; zero: now
 }
 
 // anchor is a message of the stream, remembered to recognise the stream by: a
@@ -66,7 +66,7 @@ func (f *follower) catchUp(ctx context.Context, wg *sync.WaitGroup) {
 		defer cancel()
 		r := c.run(ctx)
 		f.readers.Add(-1)
-		r.attempt, r.arrival = attempt, f.now()
+		r.attempt = attempt
 		select {
 		case f.results <- r:
 		case <-ctx.Done():
@@ -102,6 +102,7 @@ func (f *follower) caughtUp(r catchUpResult) {
 	f.reading = nil
 	if r.rewound != "" {
 		f.track.reset()
+		f.foreign = f.received()
 		f.rewound(r.rewound)
 		return
 	}
@@ -134,12 +135,15 @@ func (f *follower) caughtUp(r catchUpResult) {
 		return
 	}
 	// What was read is evidence as good as a live message: the server's time
-	// says how old it is. An empty stream gives none; a beacon will.
+	// says how old it is, each by its own arrival. An empty stream gives none; a beacon will.
+	now := f.now()
 	switch {
 	case f.track.last > r.reached.seq:
-		f.prove(f.track.lastTime, r.arrival, f.now())
+		f.prove(f.track.lastTime, f.joins, now)
+	case !r.reached.at.IsZero() && r.arrival.IsZero(): // it was known before
+		f.prove(r.reached.at, now, now)
 	case !r.reached.at.IsZero():
-		f.prove(r.reached.at, r.arrival, f.now())
+		f.prove(r.reached.at, r.arrival, now)
 	default:
 		f.advanced(f.track.last)
 	}

@@ -3,6 +3,7 @@ package events
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -36,7 +37,7 @@ func (c *catchUp) drain(ctx context.Context, msgs jetstream.MessagesContext, con
 	if cause := context.Cause(ctx); cause != nil {
 		return cause // some of what was handed over may not have been applied
 	}
-	r.reached, r.anchor = d.reached, d.anchor
+	r.reached, r.anchor, r.arrival = d.reached, d.anchor, d.arrival
 	return err
 }
 
@@ -49,7 +50,8 @@ type decoder struct {
 	batches  chan []Event
 	spare    chan []Event
 
-	reached anchor // everything up to it was handed over
+	reached anchor    // everything up to it was handed over
+	arrival time.Time // of the last one; that it is applied later is no delay of the network
 	anchor  anchor
 }
 
@@ -94,6 +96,9 @@ func (d *decoder) run(ctx context.Context, msgs jetstream.MessagesContext) error
 			}
 		}
 		done := p.seq >= d.head
+		if done {
+			d.arrival = d.now()
+		}
 		if len(batch) == size || len(batch) > 0 && (done || pending == 0) {
 			select {
 			case d.batches <- batch:

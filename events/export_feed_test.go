@@ -55,7 +55,7 @@ func ReplyPosition(reply string) (seq, delivery uint64, at time.Time, pending ui
 // returns how many events were applied.
 func ReadAll(ctx context.Context, msgs jetstream.MessagesContext, consumer string, head uint64) (int, error) {
 	n := 0
-	c := &catchUp{Subscriber: &Subscriber{silent: true}, progress: new(atomic.Uint64), apply: func(_ context.Context, batch []Event) error {
+	c := &catchUp{Subscriber: &Subscriber{silent: true, now: time.Now}, progress: new(atomic.Uint64), apply: func(_ context.Context, batch []Event) error {
 		n += len(batch)
 		return nil
 	}}
@@ -75,7 +75,7 @@ func Revive(s *Subscriber, asked, passes time.Duration) (abandoned bool, next ti
 	defer f.retry.Stop()
 	f.backoff = retryMax
 	f.reading = &reading{cancel: func() { abandoned = true }, since: s.now().Add(-asked)}
-	f.follow([]liveMsg{{seq: 7, time: s.now(), arrival: s.now(), subject: SubjectBeacon}})
+	f.follow([]liveMsg{{number: 1, seq: 7, time: s.now(), arrival: s.now(), subject: SubjectBeacon}})
 	if f.reading != nil {
 		f.reading.since = f.reading.since.Add(-passes)
 	}

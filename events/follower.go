@@ -33,8 +33,9 @@ type follower struct {
 	origin  bool      // the next catch-up must read from the start
 	rewinds uint64    // as in the status
 	taken   int64     // live messages
-	older   int64     // live messages not yet taken that had arrived before the newest of them
-	era     uint64    // rewinds that what is being taken belongs to
+	older   int64     // the last of them that had arrived before the newest rewind
+	foreign int64     // the last that may have come from another link or stream than track is about
+	joins   time.Time // arrival of the newest message that track holds for the reading to join
 	anchor  anchor    // a long-lived message of the stream that track is about
 
 	reading  *reading     // the catch-up under way, nil if none
@@ -195,10 +196,7 @@ func (f *follower) rewound(why string) {
 	f.origin, f.stream, f.anchor = true, time.Time{}, anchor{}
 	f.mistakes.forget()
 	f.rewinds++
-	f.older = inboxSize // of a connection that was closed nobody can tell
-	if n, err := f.sub.Delivered(); err == nil {
-		f.older = n - f.taken
-	}
+	f.older = f.received()
 	f.update(func(st *Status) {
 		st.Rewinds = f.rewinds
 		st.Sequence, st.Head = 0, 0

@@ -3,7 +3,7 @@ package events
 import "time"
 
 // offsets turns a server timestamp into an age on this node's clock, without
-// trusting that clock more than it deserves. One goroutine owns it.
+// trusting that clock more than it deserves. Whoever holds the follower's baton uses it.
 type offsets struct {
 	min  time.Duration // smallest arrival − server timestamp, by the wall clock as it is now
 	wall time.Time     // arrival of the previous message, by both clocks

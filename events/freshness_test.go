@@ -1,11 +1,14 @@
 package events_test
 
 import (
+	"context"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/quash-auth/quash/events"
+	"github.com/quash-auth/quash/internal/natstest"
 )
 
 // TestAgeIsNeverLessThanTheTruth: the true age of a message may be
@@ -157,5 +160,34 @@ func TestPosition(t *testing.T) {
 		if _, _, _, _, err := events.ReplyPosition(reply); err == nil {
 			t.Errorf("%q: no error", reply)
 		}
+	}
+}
+
+// TestApplyingIsNoDelayOfTheNetwork: a clock that is behind hides the smallest delay seen, but not for how long the first reading was
+// applied after it had come to its end.
+func TestApplyingIsNoDelayOfTheNetwork(t *testing.T) {
+	t.Parallel()
+	srv := natstest.Start(t)
+	nc := srv.Connect(t)
+	ensure(t, nc)
+	publish(t, publisher(t, nc), sessionRevocation("stored"))
+	var passed atomic.Int64
+	now := func() time.Time { return time.Now().Add(time.Duration(passed.Load()) - time.Hour) }
+	s, err := events.NewSubscriber(events.SubscriberConfig{Conn: srv.Connect(t), Silent: true, Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- s.Run(ctx, func(context.Context, []events.Event) error {
+			passed.Store(int64(time.Minute))
+			return nil
+		})
+	}()
+	defer func() { cancel(); <-done }()
+	eventually(t, "synced", func() bool { return s.Freshness(now()).Synced })
+	if f := s.Freshness(now()); f.Staleness < time.Minute {
+		t.Errorf("it was applied for a minute, and the view is said to be %v old", f.Staleness)
 	}
 }

@@ -22,6 +22,7 @@ const (
 
 // liveMsg is a republished message, parsed.
 type liveMsg struct {
+	number   int64 // of the live messages of this Run, from 1, whatever they are
 	seq      uint64
 	previous uint64 // sequence of the predecessor on the same subject, 0 if none
 	time     time.Time
@@ -44,15 +45,10 @@ const inboxSize = 32 << 10
 func (f *follower) take(m *nats.Msg, inbox <-chan *nats.Msg) []liveMsg {
 	const most = 1024
 	f.msgs = f.msgs[:0]
-	f.era = f.rewinds
-	if f.older > 0 {
-		f.era-- // perhaps of the stream before; what is not is read again
-	}
 	for {
 		f.taken++
-		f.older = max(f.older-1, 0)
 		if lm, ok := parseLive(m); ok {
-			lm.arrival = f.now()
+			lm.number, lm.arrival = f.taken, f.now()
 			f.msgs = append(f.msgs, lm)
 		}
 		if len(f.msgs) == most {
@@ -64,6 +60,23 @@ func (f *follower) take(m *nats.Msg, inbox <-chan *nats.Msg) []liveMsg {
 			return f.msgs
 		}
 	}
+}
+
+// received is the number of the newest live message that has been received, taken or not.
+func (f *follower) received() int64 {
+	if n, err := f.sub.Delivered(); err == nil {
+		return n
+	}
+	return f.taken + inboxSize // of a connection that was closed nobody can tell
+}
+
+// era is Status.Rewinds of the stream that m is of. One that waited when a stream was found to be
+// another is taken for one of the stream before; if it is not, it is read again.
+func (f *follower) era(m *liveMsg) uint64 {
+	if m.number <= f.older {
+		return f.rewinds - 1
+	}
+	return f.rewinds
 }
 
 // parseLive reads a republished message. One that lacks the server's headers

@@ -43,7 +43,7 @@ func (f *follower) live(ctx context.Context, msgs []liveMsg) {
 			continue
 		}
 		m.until = r.Until
-		batch = append(batch, Event{Revocation: r, Sequence: m.seq, Time: m.time, Rewinds: f.era})
+		batch = append(batch, Event{Revocation: r, Sequence: m.seq, Time: m.time, Rewinds: f.era(m)})
 	}
 	if err := f.applyBatch(ctx, batch); err != nil {
 		// Nothing of it counts: the stream still has it.
@@ -58,32 +58,40 @@ func (f *follower) live(ctx context.Context, msgs []liveMsg) {
 	clear(msgs)
 }
 
-// follow asks of every applied message whether it was contiguous.
+// follow asks of every applied message whether it was contiguous. What waited when the link or
+// the stream turned out to be another says nothing of the one that is read now: were it joined
+// to that reading, the node would have statements by number that it has never seen.
 func (f *follower) follow(msgs []liveMsg) {
-	var newest *liveMsg
+	var newest, last *liveMsg
 	for i := range msgs {
 		m := &msgs[i]
 		if m.beacon {
 			f.passed(m)
 		}
+		if m.number <= f.foreign {
+			continue
+		}
+		last = m
 		switch f.track.live(m.seq, m.time, m.subject, m.previous) {
 		case stepJoined:
 			newest = m
 			f.anchor.offer(m.seq, m.time, m.until)
 		case stepPending:
+			f.joins = m.arrival
 			if f.track.runStart == f.track.runHead {
 				f.revived()
 			}
 		case stepGap:
+			f.joins = m.arrival
 			f.log.Warn("gap in the revocation stream, reading it", "sequence", m.seq, "complete", f.track.last)
 			f.update(func(st *Status) { st.Gaps++ })
 			f.start(jitter(20 * time.Millisecond))
 		case stepRewind:
+			f.joins = m.arrival
 			f.rewound("a live message has a lower sequence than before")
 			newest = nil
 		}
 	}
-	last := &msgs[len(msgs)-1]
 	if newest != last { // else advancing says it
 		f.update(func(st *Status) { st.Head = max(st.Head, last.seq) })
 	}

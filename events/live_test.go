@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/quash-auth/quash/events"
 	"github.com/quash-auth/quash/internal/natstest"
 )
@@ -90,27 +88,6 @@ func TestLiveStatementsKeepTheirOrder(t *testing.T) {
 		t.Log("the link was lost: statements were read again")
 	case len(back) > 0 || st.Gaps > 0 || st.Events != all:
 		t.Errorf("%d gaps, %d statements applied, want %d; %v", st.Gaps, st.Events, all, back)
-	}
-}
-
-// TestMessageThatWaitsForItsTurnIsOfTheStreamBefore: it was received, and is in no queue any more, when the follower learns that the
-// stream is another.
-func TestMessageThatWaitsForItsTurnIsOfTheStreamBefore(t *testing.T) {
-	t.Parallel()
-	srv := natstest.Start(t)
-	nc := srv.Connect(t)
-	send := func() {
-		m := nats.NewMsg("quash.live.beacon")
-		if err := nc.PublishMsg(m); err != nil {
-			t.Error(err)
-		}
-	}
-	old, fresh, err := events.Heard(t.Context(), srv.Connect(t), send, send)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if old != 0 || fresh != 1 {
-		t.Errorf("what waited is said to be of stream %d, what came later of %d, want 0 and 1", old, fresh)
 	}
 }
 

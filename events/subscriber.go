@@ -264,14 +264,17 @@ func (s *Subscriber) failed(what string, err error) {
 }
 
 // reset forgets an earlier Run: nothing is known before this one has read the
-// stream itself.
-func (s *Subscriber) reset() {
-	s.proof.Store(nil)
+// stream itself. It is one step: whoever trusts now what the earlier one has read must not
+// make that count again.
+func (s *Subscriber) reset(conns uint64) {
 	s.mistakes.forget()
 	s.turn.end()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.confirmed, s.status.Sequence, s.status.Head, s.status.Created = 0, 0, 0, time.Time{}
+	s.proof.Store(nil)
+	s.confirmed, s.conns = 0, conns
+	s.status.Sequence, s.status.Head, s.status.Created = 0, 0, time.Time{}
+	s.doubt.arise()
 }
 
 // Run follows the stream and hands every statement to apply until ctx ends; it
@@ -286,8 +289,7 @@ func (s *Subscriber) Run(ctx context.Context, apply Apply) error {
 		return errors.New("events: this Subscriber is running already")
 	}
 	defer s.running.Store(false)
-	s.reset()
 	f := newFollower(s, apply)
-	f.suspend(f.watchdog.conns)
+	s.reset(f.watchdog.conns)
 	return f.run(ctx)
 }

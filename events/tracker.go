@@ -15,7 +15,8 @@ const (
 
 // tracker decides what a follower has completely seen. Sequences are the only
 // evidence: everything in the stream is republished, so live sequences must
-// rise by exactly one. It is a plain state machine; one goroutine owns it.
+// rise by exactly one. It is a plain state machine; whoever holds the
+// follower's baton uses it.
 type tracker struct {
 	complete bool      // everything alive up to last has been applied
 	last     uint64    // highest sequence known complete, also while a gap is open

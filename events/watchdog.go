@@ -15,6 +15,7 @@ const deafAfter = 4
 type watchdog struct {
 	interval time.Duration
 	sign     time.Time     // last evidence of life
+	looked   time.Time     // when deaf was asked
 	patience time.Duration // how long to wait for the next
 	progress uint64        // of catch-ups, at sign
 	conns    uint64        // reconnects seen
@@ -22,7 +23,7 @@ type watchdog struct {
 }
 
 func newWatchdog(interval time.Duration, now time.Time, conns uint64) watchdog {
-	w := watchdog{interval: interval, sign: now, conns: conns}
+	w := watchdog{interval: interval, sign: now, looked: now, conns: conns}
 	w.calm()
 	return w
 }
@@ -41,8 +42,13 @@ func (w *watchdog) proven(now time.Time) {
 }
 
 // deaf reports whether patience has run out, and then doubles it, up to a
-// minute.
+// minute. It is asked several times in an interval. If it was not, this process stood still
+// or was at one Apply: what came meanwhile waits to be heard, and the link is not to blame.
 func (w *watchdog) deaf(now time.Time, progress uint64) bool {
+	if still := now.Sub(w.looked); still > w.interval {
+		w.sign = w.sign.Add(still)
+	}
+	w.looked = now
 	if progress != w.progress || w.sign.After(now) {
 		w.progress, w.sign = progress, now
 	}
@@ -89,6 +95,7 @@ func (f *follower) checkConnection() {
 	f.watchdog.conns = n
 	f.suspend(n)
 	f.track.open()
+	f.foreign = f.received()
 	f.stop()
 	if !f.watchdog.forced {
 		f.backoff = retryFirst
