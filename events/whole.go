@@ -103,25 +103,20 @@ func AskWhole(ctx context.Context, nc *nats.Conn) ([]Whole, error) {
 	return answers, nil
 }
 
-// AnswerWhole answers that question until ctx ends, and returns nil then. An error
-// means that it could not begin to listen.
-func AnswerWhole(ctx context.Context, nc *nats.Conn, say func() Whole) error {
-	msgs := make(chan *nats.Msg, 1024)
-	sub, err := nc.ChanSubscribe(SubjectWhole, msgs)
-	if err != nil {
-		return fmt.Errorf("%w: listen on %s: %w", ErrUnavailable, SubjectWhole, err)
-	}
-	defer func() { _ = sub.Unsubscribe() }() // the connection may be closed already
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case m := <-msgs:
-			if text, err := json.Marshal(say().wire()); err == nil && m.Reply != "" {
-				_ = m.Respond(text) // the asker asks again
-			}
+// HearWhole answers that question with what say returns, until stop is called; say may be
+// running a moment longer, and is called by one goroutine. Without a Node nothing is answered, and who asks
+// knows that somebody listens. ErrUnavailable: it could not begin to listen.
+func HearWhole(nc *nats.Conn, say func() Whole) (stop func(), err error) {
+	sub, err := nc.Subscribe(SubjectWhole, func(m *nats.Msg) {
+		w := say()
+		if text, err := json.Marshal(w.wire()); err == nil && m.Reply != "" && w.Node != "" {
+			_ = m.Respond(text) // the asker asks again
 		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: listen on %s: %w", ErrUnavailable, SubjectWhole, err)
 	}
+	return func() { _ = sub.Unsubscribe() }, nil // the connection may be closed already
 }
 
 // wholeJSON is the wire form.

@@ -17,15 +17,11 @@ import (
 // keeps answers whether the stream is whole until the test ends.
 func keeps(t *testing.T, nc *nats.Conn, say events.Whole) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- events.AnswerWhole(ctx, nc, func() events.Whole { return say }) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
+	stop, err := events.HearWhole(nc, func() events.Whole { return say })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
 }
 
 // TestAskWholeOfAFrozenServer: that no answer came is not taken for somebody who listens.

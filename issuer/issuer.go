@@ -53,15 +53,16 @@ type Issuer struct {
 	poisoned     sync.Once    // the first invalid statement is logged
 	probed       atomic.Int32 // see serveReady
 	running      atomic.Bool
+	unhear       func() // the question for a ledger is not heard any more; nil: it never was
 	stopped      atomic.Bool
 	fault        atomic.Pointer[func(step string) error] // tests only: fails between the steps of the two halves
 }
 
 // New checks the configuration, opens or creates the buckets, the keys and, if asked, the stream. It starts nothing: until Run has
-// caught up with the stream, requests are answered 503. Errors: ErrConfig, ErrKey, ErrUnavailable, events.ErrLayout.
-func New(ctx context.Context, c Config) (*Issuer, error) {
-	c, err := c.complete()
-	if err != nil {
+// caught up with the stream, requests are answered 503. With a Ledger, nodes that start from now on wait for Run. Errors: ErrConfig,
+// ErrKey, ErrUnavailable, events.ErrLayout.
+func New(ctx context.Context, c Config) (_ *Issuer, err error) {
+	if c, err = c.complete(); err != nil {
 		return nil, err
 	}
 	// First what can be wrong without NATS: nobody should wait for a server to hear of it.
@@ -82,6 +83,16 @@ func New(ctx context.Context, c Config) (*Issuer, error) {
 	js, err := jetstream.New(c.Conn)
 	if err != nil {
 		return nil, fmt.Errorf("%w: Conn: %w", ErrConfig, err)
+	}
+	if c.Ledger != "" { // before there is a stream: a node that finds one, and nobody who listens, takes it for whole
+		if i.unhear, err = events.HearWhole(c.Conn, i.sayWhole); err != nil {
+			return nil, err
+		}
+		defer func() {
+			if err != nil {
+				i.unhear()
+			}
+		}()
 	}
 	if c.EnsureStream {
 		if _, err := events.EnsureStream(ctx, js, events.Layout{Replicas: c.Replicas, Retention: c.Retention}); err != nil {
@@ -200,6 +211,9 @@ func (i *Issuer) Run(ctx context.Context) error {
 	if !i.running.CompareAndSwap(false, true) {
 		return errors.New("issuer: Run was called twice, or after Close")
 	}
+	if i.unhear != nil {
+		defer i.unhear()
+	}
 	responder, err := events.NewResponder(events.ResponderConfig{Conn: i.cfg.Conn, Node: i.cfg.Node, Report: i.Report,
 		WaitApplied: i.feed.WaitApplied})
 	if err != nil {
@@ -234,7 +248,6 @@ func (i *Issuer) Run(ctx context.Context) error {
 	all.Go(func() { i.reconcile(ctx) })
 	if i.ledger.file != nil {
 		all.Go(func() { i.every(ctx, ledgerInterval, "tend the ledger", nil, i.tend) })
-		actor("answer whether the stream is whole", func(ctx context.Context) error { return events.AnswerWhole(ctx, i.cfg.Conn, i.sayWhole) })
 	}
 	all.Go(func() { i.watchClients(ctx) })
 	all.Go(func() {
@@ -258,6 +271,9 @@ func (i *Issuer) Close() error {
 
 func (i *Issuer) release() error {
 	i.stopped.Store(true)
+	if i.unhear != nil {
+		i.unhear()
+	}
 	return errors.Join(i.ledger.close(), i.deny.Close())
 }
 

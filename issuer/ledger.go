@@ -209,8 +209,12 @@ func (i *Issuer) publishLost(ctx context.Context, lost []events.Revocation, seen
 	return last, nil
 }
 
-// sayWhole answers nodes that start: they wait until the stream has back what it lost.
+// sayWhole answers nodes that start: they wait until the stream has back what it lost. Before Run it answers nothing: they hear that there
+// is somebody, and another replica that runs can answer.
 func (i *Issuer) sayWhole() events.Whole {
+	if !i.running.Load() || i.stopped.Load() {
+		return events.Whole{}
+	}
 	w := events.Whole{Node: i.cfg.Node}
 	l := &i.ledger
 	l.mu.Lock()

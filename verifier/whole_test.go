@@ -2,7 +2,6 @@ package verifier_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"log/slog"
 	"strings"
@@ -37,21 +36,14 @@ func keeper(t *testing.T, nc *nats.Conn) *ledgerKeeper {
 // keepers lets one more answer, until the test ends or it leaves.
 func keepers(t *testing.T, nc *nats.Conn, k *ledgerKeeper) (leave func()) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() {
-		done <- events.AnswerWhole(ctx, nc, func() events.Whole {
-			k.asked.Add(1)
-			k.last.Store(time.Now().UnixNano())
-			return *k.says.Load()
-		})
-	}()
-	leave = sync.OnceFunc(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
+	leave, err := events.HearWhole(nc, func() events.Whole {
+		k.asked.Add(1)
+		k.last.Store(time.Now().UnixNano())
+		return *k.says.Load()
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(leave)
 	eventually(t, "the keeper listens", func() bool {
 		answers, err := events.AskWhole(t.Context(), nc)
