@@ -125,6 +125,7 @@ func (f *follower) caughtUp(r catchUpResult) {
 	f.backoff, f.again = retryFirst, false
 	f.turn.end()
 	f.watchdog.alive(f.now())
+	f.watchdog.advanced = f.now()
 	joined := f.track.caughtUp(r.reached.seq, r.reached.at)
 	f.update(func(st *Status) {
 		st.Head = max(st.Head, r.reached.seq)

@@ -150,3 +150,22 @@ func TestEachMessageIsJudgedByItsOwnArrival(t *testing.T) {
 		t.Errorf("the view is said to be %v old, want 6ms", f.Staleness)
 	}
 }
+
+// TestAnotherStreamByAClockThatIsBehind: by their numbers and times its messages have all been seen before.
+func TestAnotherStreamByAClockThatIsBehind(t *testing.T) {
+	t.Parallel()
+	r := newEar(t)
+	r.Read(100, r.now, r.now)
+	for seq := uint64(1); seq <= 4; seq++ {
+		r.complete("a few that are old may have been late", 100)
+		r.now = r.now.Add(time.Second)
+		r.beacon(seq, r.now.Add(-20*time.Second))
+		r.Hear(t.Context())
+	}
+	if _, complete := r.Complete(); complete {
+		t.Error("nothing that comes is news, and the stream is not looked at")
+	}
+	r.Another()
+	r.Read(4, r.now.Add(-20*time.Second), r.now)
+	r.complete("the other stream was read", 4)
+}

@@ -86,6 +86,12 @@ func (f *follower) follow(msgs []liveMsg) {
 			f.log.Warn("gap in the revocation stream, reading it", "sequence", m.seq, "complete", f.track.last)
 			f.update(func(st *Status) { st.Gaps++ })
 			f.start(jitter(20 * time.Millisecond))
+		case stepDuplicate:
+			// Seen before, by its number and time: if that is all that comes, it is of another stream, by a clock that is behind.
+			if f.track.complete && f.watchdog.stuck(m.arrival) {
+				f.track.open()
+				f.start(jitter(20 * time.Millisecond))
+			}
 		case stepRewind:
 			f.joins = m.arrival
 			f.rewound("a live message has a lower sequence than before")

@@ -16,6 +16,7 @@ type watchdog struct {
 	interval time.Duration
 	sign     time.Time     // last evidence of life
 	looked   time.Time     // when deaf was asked
+	advanced time.Time     // when something was contiguous, or the stored part was read
 	patience time.Duration // how long to wait for the next
 	progress uint64        // of catch-ups, at sign
 	conns    uint64        // reconnects seen
@@ -37,9 +38,12 @@ func (w *watchdog) alive(now time.Time) { w.sign = now }
 
 // proven: the view advanced.
 func (w *watchdog) proven(now time.Time) {
-	w.sign = now
+	w.sign, w.advanced = now, now
 	w.calm()
 }
+
+// stuck: messages come, and for as long as that none of them has been news.
+func (w *watchdog) stuck(now time.Time) bool { return now.Sub(w.advanced) >= deafAfter*w.interval }
 
 // deaf reports whether patience has run out, and then doubles it, up to a
 // minute. It is asked several times in an interval. If it was not, this process stood still
