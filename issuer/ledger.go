@@ -109,8 +109,8 @@ func (i *Issuer) tend(ctx context.Context) error {
 	if l.file == nil {
 		return nil
 	}
-	if err := l.file.Err(); err != nil {
-		return fmt.Errorf("the ledger is not written any more: %w", err)
+	if err := l.file.Err(); err != nil { // what it holds is given back nevertheless
+		return errors.Join(fmt.Errorf("the ledger is not written any more: %w", err), i.giveBack(ctx))
 	}
 	if err := i.giveBack(ctx); err != nil {
 		return err
@@ -166,7 +166,10 @@ func (i *Issuer) giveBack(ctx context.Context) error {
 	if l.seen != seen {
 		return nil // it was begun anew meanwhile
 	}
-	l.seen, l.whole = nil, events.Position{Stream: st.Created, Sequence: max(st.Sequence, l.newest)}
+	l.seen = nil
+	if l.file.Err() == nil { // else nobody knows what it lacks
+		l.whole = events.Position{Stream: st.Created, Sequence: max(st.Sequence, l.newest)}
+	}
 	return nil
 }
 

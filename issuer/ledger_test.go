@@ -154,6 +154,27 @@ func TestLedgerWithoutRoom(t *testing.T) {
 	again.dead("after the restart", lost.Access)
 }
 
+// TestLedgerWithoutRoomGivesBack what it holds; but nobody is told that the stream is whole then.
+func TestLedgerWithoutRoomGivesBack(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "ledger")
+	r := start(t, server(t).URL(), func(c *issuer.Config) { c.Ledger = file })
+	kept := businessSystem(t, r, "kept", 3)
+	for _, st := range kept {
+		until(t, "it is applied", func() bool { return issuer.Holds(r.Issuer, st) })
+	}
+	defer fulldisk.Fill(t, file)()
+	for _, st := range businessSystem(t, r, "lost", 1) {
+		until(t, "it is applied", func() bool { return issuer.Holds(r.Issuer, st) })
+	}
+	wipe(t, r, true)
+	back(t, r, kept)
+	until(t, "it has compared", func() bool { return issuer.Compared(r.Issuer) })
+	if w := issuer.SayWhole(r.Issuer); !w.At.Stream.IsZero() {
+		t.Errorf("a stream that lacks a statement is called whole: %+v", w)
+	}
+}
+
 func TestLedgerThatIsDamaged(t *testing.T) {
 	t.Parallel()
 	s := server(t)
