@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -102,6 +103,9 @@ func (f *frames) next() (kind byte, payload []byte, err error) {
 	case err != nil:
 		return 0, nil, err
 	}
+	if head == ([frameBytes]byte{}) {
+		return 0, nil, f.zeros()
+	}
 	length := binary.LittleEndian.Uint32(head[0:])
 	if length == 0 || length > maxPayload {
 		return 0, nil, fmt.Errorf("%w: a frame of %d bytes at offset %d", ErrDamaged, length, f.good)
@@ -123,4 +127,21 @@ func (f *frames) next() (kind byte, payload []byte, err error) {
 	}
 	f.crc, f.good = crc, f.good+frameBytes+int64(length)
 	return kind, payload, nil
+}
+
+// zeros is errTorn if there is nothing else up to the end: after a power cut a file may be longer than what was written of it.
+func (f *frames) zeros() error {
+	var b [4 << 10]byte
+	for {
+		n, err := f.r.Read(b[:])
+		if len(bytes.Trim(b[:n], "\x00")) > 0 {
+			return fmt.Errorf("%w: zeros at offset %d, and more behind them", ErrDamaged, f.good)
+		}
+		if errors.Is(err, io.EOF) {
+			return errTorn
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
