@@ -24,7 +24,7 @@ type PublisherConfig struct {
 	// Now is the clock. Nil means time.Now.
 	Now func() time.Time
 	// AckWait is how long one attempt waits for the stream's confirmation before
-	// it is repeated. Zero means 2 s.
+	// it is repeated; one that comes later still counts. Zero means 2 s.
 	AckWait time.Duration
 }
 
