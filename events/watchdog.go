@@ -49,7 +49,7 @@ func (w *watchdog) stuck(now time.Time) bool { return now.Sub(w.advanced) >= dea
 // minute. It is asked several times in an interval. If it was not, this process stood still
 // or was at one Apply: what came meanwhile waits to be heard, and the link is not to blame.
 func (w *watchdog) deaf(now time.Time, progress uint64) bool {
-	if still := now.Sub(w.looked); still > w.interval {
+	if still := now.Sub(w.looked); still > max(2*w.interval, time.Second) {
 		w.sign = w.sign.Add(still)
 	}
 	w.looked = now
