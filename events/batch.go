@@ -81,8 +81,14 @@ type bulk struct {
 func (b *bulk) publish(ctx context.Context, batch []int) {
 	if b.over == nil && len(batch) > 1 {
 		at, end := b.p.begin(ctx)
+		dropped := 0
 		err := retry(at.ctx, func() (bool, error) {
 			err := b.attempt(at, batch)
+			if errors.Is(err, errBatchDropped) {
+				if dropped++; dropped == batchTries {
+					return false, fmt.Errorf("%w: %w", errBatchRefused, err)
+				}
+			}
 			return repeatable(err), err
 		})
 		end()
@@ -150,8 +156,15 @@ func (b *bulk) fail(batch []int, err error) {
 	}
 }
 
-// errBatchRefused: this batch cannot be stored as a batch, its statements may be.
-var errBatchRefused = errors.New("not as a batch")
+// batchTries is how often a batch is published that the server drops. It may have changed its leader; or somebody who may
+// publish anything, a beacon say, holds all the batches that a stream may have under way.
+const batchTries = 3
+
+var (
+	// errBatchRefused: this batch cannot be stored as a batch, its statements may be.
+	errBatchRefused = errors.New("not as a batch")
+	errBatchDropped = errors.New("the server dropped the batch")
+)
 
 // attempt publishes one atomic batch, or hears that one before has been stored.
 func (b *bulk) attempt(at *attempts, batch []int) error {
@@ -197,7 +210,7 @@ func batchError(err error) error {
 	}
 	switch code := api.ErrorCode; {
 	case code == codeIncompleteBatch || code == codeTooManyInFlight:
-		return &publishError{kind: ErrUnavailable, hint: "the server dropped the batch, publish it again", cause: err, again: true}
+		return &publishError{kind: ErrUnavailable, hint: "publish it again", cause: fmt.Errorf("%w: %w", errBatchDropped, err), again: true}
 	case code == codeDuplicateInBatch, api.Code == 400:
 		return fmt.Errorf("%w: %w", errBatchRefused, err)
 	}

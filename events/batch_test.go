@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -138,6 +140,55 @@ func TestPublishAllCancelledReportsTheTruth(t *testing.T) {
 	}
 	if n := len(stored(t, js)); n != 2000 {
 		t.Errorf("stored: got %d, want 2000", n)
+	}
+}
+
+// Who may send beacons may begin batches of them, as many as a stream may have under way, and end none.
+func TestPublishAllWhileAllBatchesAreTaken(t *testing.T) {
+	t.Parallel()
+	nc, js, p := newStream(t, events.Layout{}, nil)
+	const most = 50 // of one stream at a time, in nats-server
+	put := func(batch, sequence int) string {
+		m := nats.NewMsg(events.SubjectBeacon)
+		m.Header.Set("Nats-Batch-Id", fmt.Sprint("taken-", batch))
+		m.Header.Set("Nats-Batch-Sequence", fmt.Sprint(sequence))
+		answer, err := nc.RequestMsg(m, patience)
+		if err != nil {
+			t.Error(err)
+			return err.Error()
+		}
+		return string(answer.Data)
+	}
+	for n := range most + 1 {
+		if answer := put(n, 1); strings.Contains(answer, "10210") != (n == most) {
+			t.Fatalf("batch %d: %s", n+1, answer)
+		}
+	}
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() { // keeps them under way
+		defer close(done)
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for sequence := 2; ; sequence++ {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+			}
+			for n := range most {
+				put(n, sequence)
+			}
+		}
+	}()
+	rs := sessions(30, "s")
+	result, err := p.PublishAll(t.Context(), rs, nil)
+	close(stop)
+	<-done
+	if err != nil || len(result.Failed) > 0 {
+		t.Fatalf("got %v, %d failed", err, len(result.Failed))
+	}
+	if n := len(stored(t, js)); n != len(rs) {
+		t.Errorf("stored: got %d, want %d", n, len(rs))
 	}
 }
 

@@ -32,6 +32,9 @@ func (s *Subscriber) believe(p *proof, now time.Time) (old *proof) {
 	if old = s.proof.Load(); wait && d.later != nil {
 		old = d.later
 	}
+	if s.full.Load() {
+		return old
+	}
 	if old != nil && p.freshness(now).Staleness > old.freshness(now).Staleness {
 		return old
 	}

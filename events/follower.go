@@ -95,6 +95,7 @@ func (f *follower) run(ctx context.Context) error {
 	f.beacons.start(f.now())
 	f.rearm()
 	wg.Go(func() { f.hear(ctx, inbox) })
+	wg.Go(func() { f.watchRoom(ctx) })
 
 	for {
 		var due func()
@@ -184,7 +185,7 @@ func (f *follower) prove(at, arrival, now time.Time) {
 		f.beacons.ask(now)
 	}
 	f.proven(f.here(), f.offsets.behind())
-	if old == nil {
+	if old == nil && !f.full.Load() {
 		f.log.Info("revocation stream synced", "sequence", f.track.last, "asof", at)
 	}
 }

@@ -79,6 +79,7 @@ func (c *catchUp) once(ctx context.Context, r *catchUpResult) jetstream.Stream {
 		return nil
 	}
 	r.created = info.Created
+	c.saw(info)
 	head := info.State.LastSeq
 	switch {
 	case !c.stream.IsZero() && !info.Created.Equal(c.stream):

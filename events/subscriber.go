@@ -75,6 +75,7 @@ type Subscriber struct {
 	proof    atomic.Pointer[proof]          // nil until synced
 	applying atomic.Int64                   // when the Apply under way began, Unix nanoseconds; 0: none
 	waiting  atomic.Pointer[chan *nats.Msg] // live messages not yet taken; nil: none is running
+	full     atomic.Bool                    // the stream has no room for statements
 	mistakes mistakes
 	turn     turn
 
@@ -162,6 +163,9 @@ func (s *Subscriber) Status() Status {
 		st.Synced, st.AsOf = true, p.asOf
 	}
 	st.Undecodable = s.mistakes.alive(now.Add(-st.Layout.Retention.Total()), st.AsOf)
+	if s.full.Load() {
+		st.LastError = errNoRoom.Error()
+	}
 	if began := s.applying.Load(); began != 0 {
 		if d := now.Sub(time.Unix(0, began)); d > slowApply {
 			st.LastError = fmt.Sprintf("apply: it has been at one batch for %v", d.Round(time.Second))
@@ -267,6 +271,7 @@ func (s *Subscriber) failed(what string, err error) {
 // stream itself. It is one step: whoever trusts now what the earlier one has read must not
 // make that count again.
 func (s *Subscriber) reset(conns uint64) {
+	s.full.Store(false)
 	s.mistakes.forget()
 	s.turn.end()
 	s.mu.Lock()

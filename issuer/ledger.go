@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 
@@ -181,35 +179,6 @@ func (l *ledger) compared(seen *cache.Denylist) {
 	if l.seen != seen {
 		_ = seen.Close() // nobody asks it any more
 	}
-}
-
-// returnRun is how many statements are given back at once.
-const returnRun = 250
-
-// publishLost gives statements back, and returns the last sequence of them. Replicas do that at the same time: each begins
-// somewhere else and leaves out what another one has published meanwhile, because a batch with one duplicate is refused whole.
-func (i *Issuer) publishLost(ctx context.Context, lost []events.Revocation, seen *cache.Denylist) (last uint64, err error) {
-	from := rand.IntN(len(lost))
-	lost = slices.Concat(lost[from:], lost[:from])
-	run := make([]events.Revocation, 0, returnRun)
-	for n, r := range lost {
-		if !seen.Holds(statement(r, 0)) {
-			run = append(run, r)
-		}
-		if len(run) < returnRun && n < len(lost)-1 || len(run) == 0 {
-			continue
-		}
-		result, err := i.publisher.PublishAll(ctx, run, nil)
-		if err != nil {
-			return 0, err
-		}
-		for _, ack := range result.Acks {
-			last = max(last, ack.Sequence)
-		}
-		i.counts.returned.Add(uint64(len(run)))
-		run = run[:0]
-	}
-	return last, nil
 }
 
 // sayWhole answers nodes that start: they wait until the stream has back what it lost. Before Run it answers nothing: they hear that there

@@ -67,13 +67,15 @@ func addHTTP(g *run.Group, l net.Listener, h http.Handler, log *slog.Logger) {
 	})
 }
 
-// newHTTPServer has every timeout set: the zero values wait for ever. There is
-// no write timeout, because long-lived streams are allowed.
+// newHTTPServer has every timeout set: the zero values wait for ever. None of our
+// handlers lasts long, so an answer that nobody reads ends like a request that
+// nobody finishes.
 func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      time.Minute,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),

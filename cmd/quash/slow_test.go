@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bytes"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"testing"
 	"time"
 )
@@ -60,4 +63,47 @@ func TestSlowClients(t *testing.T) {
 	if err := <-read; err == nil {
 		t.Error("half a body was taken for a whole one")
 	}
+}
+
+// TestUnreadAnswers: who sends requests and reads no answer is closed by the server as well.
+func TestUnreadAnswers(t *testing.T) {
+	t.Parallel()
+	answer := bytes.Repeat([]byte("x"), 64<<10)
+	served := make(chan error, 1)
+	srv := httptest.NewUnstartedServer(nil)
+	srv.Config = newHTTPServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if _, err := w.Write(answer); err != nil {
+			select {
+			case served <- err:
+			default:
+			}
+		}
+	}), slog.New(slog.DiscardHandler))
+	srv.Config.WriteTimeout /= 600 // of none nothing is left
+	srv.Start()
+	defer srv.Close()
+	c, err := net.Dial("tcp", srv.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close() //nolint:errcheck // the server's side is what is looked at
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		for {
+			if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+				return
+			}
+		}
+	}()
+	select {
+	case err := <-served:
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("the answer ends with %v", err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("a connection that reads no answer is held")
+	}
+	_ = c.Close()
+	<-sent
 }

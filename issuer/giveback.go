@@ -1,0 +1,67 @@
+package issuer
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/quash-auth/quash/cache"
+	"github.com/quash-auth/quash/events"
+)
+
+const (
+	returnRun  = 250              // statements that are given back at once
+	returnWait = 10 * time.Second // for a run under the IDs that its statements had
+)
+
+// publishLost gives statements back, and returns the last sequence of them. Replicas do that at the same time: each begins
+// somewhere else and leaves out what another one has published meanwhile, because a batch with one duplicate is refused whole.
+func (i *Issuer) publishLost(ctx context.Context, lost []events.Revocation, seen *cache.Denylist) (last uint64, err error) {
+	from := rand.IntN(len(lost))
+	lost = slices.Concat(lost[from:], lost[:from])
+	run := make([]events.Revocation, 0, returnRun)
+	for n, r := range lost {
+		if !seen.Holds(statement(r, 0)) {
+			run = append(run, r)
+		}
+		if len(run) < returnRun && n < len(lost)-1 || len(run) == 0 {
+			continue
+		}
+		at, err := i.giveRun(ctx, run)
+		if err != nil {
+			return 0, err
+		}
+		last = max(last, at)
+		i.counts.returned.Add(uint64(len(run)))
+		run = run[:0]
+	}
+	return last, nil
+}
+
+// giveRun gives statements back under the IDs that they had, so that of several replicas one does. Everybody who follows knows
+// those, and who may send a beacon can use them for it, so that the server takes the statement for a repetition: what is
+// refused so gets another ID. A statement that is stored twice only joins.
+func (i *Issuer) giveRun(ctx context.Context, run []events.Revocation) (last uint64, err error) {
+	publish := func(ctx context.Context, rs []events.Revocation) (failed []events.BatchFailure, err error) {
+		result, err := i.publisher.PublishAll(ctx, rs, nil)
+		for _, ack := range result.Acks {
+			last = max(last, ack.Sequence)
+		}
+		return result.Failed, err
+	}
+	wait, cancel := context.WithTimeout(ctx, returnWait)
+	failed, err := publish(wait, run)
+	cancel()
+	if err == nil || errors.Is(err, events.ErrFull) || ctx.Err() != nil {
+		return last, err
+	}
+	again := make([]events.Revocation, len(failed))
+	for n, f := range failed {
+		again[n] = run[f.Index]
+		again[n].ID = events.NewID()
+	}
+	_, err = publish(ctx, again)
+	return last, err
+}
