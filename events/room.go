@@ -12,8 +12,11 @@ import (
 // the stream to just there, would keep every view new while nothing can be revoked. So a view gets no newer while the
 // stream could not take a statement of any size, as if it took no beacons.
 
-// roomEvery is how many beacon intervals are between two looks, at random half as many to one and a half times.
-const roomEvery = 10
+// How many beacon intervals are between two looks, at random half as many to one and a half times.
+const (
+	roomEvery = 10
+	roomAgain = 2 // while there is none
+)
 
 var errNoRoom = errors.New("the stream is full, so that nothing can be revoked: raise its max_bytes, and look who fills it")
 
@@ -41,11 +44,14 @@ func (s *Subscriber) saw(i *jetstream.StreamInfo) {
 
 // watchRoom looks at the room until ctx ends. What cannot be found out changes nothing.
 func (f *follower) watchRoom(ctx context.Context) {
-	every := roomEvery * f.interval
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	<-timer.C
 	for {
+		every := roomEvery * f.interval
+		if f.full.Load() {
+			every = roomAgain * f.interval
+		}
 		timer.Reset(every/2 + jitter(every))
 		select {
 		case <-ctx.Done():

@@ -25,6 +25,13 @@ func openDataDir(path string) (*dataDir, error) {
 	if err := os.MkdirAll(abs, 0o700); err != nil {
 		return nil, fmt.Errorf("--data-dir %s can not be created (%w): choose another directory", path, err)
 	}
+	info, err := os.Stat(abs)
+	if err != nil {
+		return nil, fmt.Errorf("--data-dir %s can not be looked at (%w): choose another directory", path, err)
+	}
+	if info.Mode().Perm()&0o002 != 0 {
+		return nil, fmt.Errorf("--data-dir %s may be written by everybody, who could exchange the signing keys: chmod o-w it, and look for files that are not yours", path)
+	}
 	f, err := os.OpenFile(filepath.Join(abs, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("--data-dir %s is not writable (%w): choose another directory or mend its permissions", path, err)

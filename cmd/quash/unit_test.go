@@ -313,6 +313,18 @@ func TestLock(t *testing.T) {
 	_ = third.Close()
 }
 
+// TestDataDirOfEverybody: who may write to the directory may exchange the keys in it.
+func TestDataDirOfEverybody(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o777); err != nil { //nolint:gosec // that is the point
+		t.Fatal(err)
+	}
+	if d, err := openDataDir(dir); err == nil || !strings.Contains(err.Error(), "chmod o-w") {
+		t.Errorf("got %v, %v, want an error that says what to do", d, err)
+	}
+}
+
 // TestEmbedded_badStore: a server that can not store says so and does not stay.
 func TestEmbedded_badStore(t *testing.T) {
 	t.Parallel()
