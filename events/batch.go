@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -81,11 +82,13 @@ type bulk struct {
 func (b *bulk) publish(ctx context.Context, batch []int) {
 	if b.over == nil && len(batch) > 1 {
 		at, end := b.p.begin(ctx)
-		dropped := 0
+		var dropped time.Time
 		err := retry(at.ctx, func() (bool, error) {
 			err := b.attempt(at, batch)
 			if errors.Is(err, errBatchDropped) {
-				if dropped++; dropped == batchTries {
+				if dropped.IsZero() {
+					dropped = time.Now()
+				} else if time.Since(dropped) > batchPatience {
 					return false, fmt.Errorf("%w: %w", errBatchRefused, err)
 				}
 			}
@@ -156,9 +159,9 @@ func (b *bulk) fail(batch []int, err error) {
 	}
 }
 
-// batchTries is how often a batch is published that the server drops. It may have changed its leader; or somebody who may
+// batchPatience is how long a batch is repeated that the server drops. It may be changing its leader; or somebody who may
 // publish anything, a beacon say, holds all the batches that a stream may have under way.
-const batchTries = 3
+const batchPatience = 2 * time.Second
 
 var (
 	// errBatchRefused: this batch cannot be stored as a batch, its statements may be.
