@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -200,6 +202,9 @@ func (v *Verifier) keepSnapshot(ctx context.Context) error {
 	tick := time.NewTicker(markEvery)
 	defer tick.Stop()
 	said := false
+	var compactions sync.WaitGroup
+	defer compactions.Wait()
+	var compacting atomic.Bool
 	for {
 		select {
 		case <-ctx.Done():
@@ -211,10 +216,13 @@ func (v *Verifier) keepSnapshot(ctx context.Context) error {
 		case <-tick.C:
 		}
 		v.mark()
-		if k.file.Due() {
-			if err := k.file.Compact(v.alive); err != nil && ctx.Err() == nil {
-				v.log.Error("verifier: compact the snapshot", "err", err)
-			}
+		if k.file.Due() && compacting.CompareAndSwap(false, true) {
+			compactions.Go(func() { // beside the marks: it takes seconds for ten million statements, and a file is worth what its last mark says
+				defer compacting.Store(false)
+				if err := k.file.Compact(v.alive); err != nil && ctx.Err() == nil {
+					v.log.Error("verifier: compact the snapshot", "err", err)
+				}
+			})
 		}
 		if err := k.file.Err(); err != nil && !said {
 			said = true
