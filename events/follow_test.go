@@ -132,6 +132,11 @@ func startFollower(t testing.TB, url string, prepare func(*events.Subscriber), c
 func (f *followerUnderTest) fresh(t testing.TB) {
 	t.Helper()
 	since := time.Now()
+	defer func() {
+		if t.Failed() {
+			t.Logf("%+v", f.Status())
+		}
+	}()
 	eventually(t, "a fresh view", func() bool {
 		fr := f.Freshness(time.Now())
 		return fr.Synced && fr.AsOf.After(since)
