@@ -26,7 +26,18 @@ func (d *Denylist) Holds(s Statement) bool {
 	return ends > until || d.index[s.Scope].contains(h, second, c)
 }
 
-// contains reports whether the entry's ending stays what it is with one more statement that ends when the entry does.
+// Lasts reports whether what Holds says stays so until the statement ends, whatever ends before it is forgotten: a file from which ended
+// statements are removed may do without this one.
+func (d *Denylist) Lasts(s Statement) bool {
+	if holds := d.Holds(s); !holds || s.Scope.whole() {
+		return holds
+	}
+	h, second := d.hash.first(s.Scope, d.hash.issuerHash(s.Issuer), s.Issuer, s.Key), d.hash.second(s.Scope, s.Issuer, s.Key)
+	return d.index[s.Scope].contains(h, second, s.cutoff())
+}
+
+// contains reports whether the entry's ending stays what it is with one more statement that ends when the entry does: what has the
+// longest of its lives says as much.
 func (ix *index) contains(h uint64, second uint32, c cutoff) bool {
 	sh := &ix.shards[h>>58]
 	sh.mu.Lock()

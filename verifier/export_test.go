@@ -9,3 +9,6 @@ func IndexedWatches(v *Verifier) int {
 
 // MemoBytes returns what the memo weighs.
 func MemoBytes(v *Verifier) int64 { return v.memo.Stats().Bytes }
+
+// Compact compacts the snapshot, which must be open.
+func Compact(v *Verifier) error { return v.keeper.file.Compact(v.alive) }

@@ -24,7 +24,7 @@ import (
 )
 
 // keeper keeps the denylist's statements in a file. What it writes before a mark is a superset of what the denylist held then: a
-// statement is appended before it is applied, unless the denylist says as much already.
+// statement is appended before it is applied, unless the denylist says as much already, for as long.
 type keeper struct {
 	path   string
 	id     snapshot.Identity
@@ -181,7 +181,7 @@ func (k *keeper) keep(deny *cache.Denylist, batch []cache.Statement) {
 	}
 	k.batch = k.batch[:0]
 	for n := range batch {
-		if s := &batch[n]; k.anew || !deny.Holds(*s) {
+		if s := &batch[n]; k.anew || !deny.Lasts(*s) {
 			k.batch = append(k.batch, snapshot.Statement{Scope: uint8(s.Scope), Issuer: s.Issuer, Key: s.Key, Before: s.Before, Gen: s.Gen,
 				Until: s.Until, Sequence: s.Sequence})
 		}
