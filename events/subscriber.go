@@ -162,7 +162,11 @@ func (s *Subscriber) Status() Status {
 	if p := s.proof.Load(); p != nil {
 		st.Synced, st.AsOf = true, p.asOf
 	}
-	st.Undecodable = s.mistakes.alive(now.Add(-st.Layout.Retention.Total()), st.AsOf)
+	past := now // by both clocks: a node's may be ahead, and set right again
+	if st.AsOf.Before(past) {
+		past = st.AsOf
+	}
+	st.Undecodable = s.mistakes.alive(past.Add(-st.Layout.Retention.Total()), st.AsOf)
 	if s.full.Load() {
 		st.LastError = errNoRoom.Error()
 	}
