@@ -52,13 +52,14 @@ type decoder struct {
 
 	reached anchor    // everything up to it was handed over
 	arrival time.Time // of the last one; that it is applied later is no delay of the network
-	anchor  anchor
+	anchor  anchor    // a long-lived one of them
 }
 
 func (d *decoder) run(ctx context.Context, msgs jetstream.MessagesContext) error {
 	const size = 256
 	batch := make([]Event, 0, size)
 	nudged := false
+	var long anchor // as d.anchor, of the batch that is being filled too
 	pending := uint64(1)
 	for delivery := uint64(1); ; delivery++ {
 		m, err := d.next(ctx, msgs, pending == 0)
@@ -92,7 +93,7 @@ func (d *decoder) run(ctx context.Context, msgs jetstream.MessagesContext) error
 				d.undecodable(p.seq, p.at, m.Headers().Get(nats.MsgIdHdr) != "", m.Headers().Get(headerTTL), err)
 			} else {
 				batch = append(batch, Event{Revocation: r, Sequence: p.seq, Time: p.at, Rewinds: d.era})
-				d.anchor.offer(p.seq, p.at, r.Until)
+				long.offer(p.seq, p.at, r.Until)
 			}
 		}
 		done := p.seq >= d.head
@@ -112,7 +113,7 @@ func (d *decoder) run(ctx context.Context, msgs jetstream.MessagesContext) error
 			}
 		}
 		if len(batch) == 0 {
-			d.reached = anchor{seq: p.seq, at: p.at}
+			d.reached, d.anchor = anchor{seq: p.seq, at: p.at}, long // who goes on from either must not lack what is before it
 		}
 		if done {
 			return nil
