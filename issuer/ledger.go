@@ -36,15 +36,15 @@ const lastMoment = 2 * time.Second
 // seenDetails: only presence matters.
 const seenDetails = 1 << 20
 
-// record appends the statements that the denylist does not hold yet. It comes before the denylist, or the denylist would say that it
-// holds them.
+// record appends the statements that the denylist does not hold yet, for as long. It comes before the denylist, or the denylist would say
+// that it holds them.
 func (l *ledger) record(deny *cache.Denylist, rs []events.Revocation, statements []cache.Statement) {
 	if l.file == nil {
 		return
 	}
 	var news []snapshot.Statement
 	for n, s := range statements {
-		if deny.Holds(s) {
+		if deny.Lasts(s) {
 			continue
 		}
 		text, err := events.Encode(rs[n])

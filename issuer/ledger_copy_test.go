@@ -222,3 +222,34 @@ func TestLedgerForgetsByTheServersClock(t *testing.T) {
 		t.Error("by a clock that is two days ahead it is forgotten")
 	}
 }
+
+// TestLedgerKeepsWhatOutlivesItsEqual: the denylist says already what the last statement says, but by one that ends before it.
+func TestLedgerKeepsWhatOutlivesItsEqual(t *testing.T) {
+	t.Parallel()
+	r := start(t, server(t).URL(), func(c *issuer.Config) { c.Ledger = filepath.Join(t.TempDir(), "ledger") })
+	p, err := events.NewPublisher(events.PublisherConfig{Conn: r.cfg.Conn, By: "policy"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now().Truncate(time.Second)
+	want := map[string]events.Revocation{}
+	for _, s := range []events.Revocation{
+		{Before: now, Until: now.Add(10 * time.Minute)},
+		{Before: now.Add(-time.Hour), Until: now.Add(50 * time.Minute)},
+		{Before: now, Until: now.Add(30 * time.Minute)},
+	} {
+		s.Issuer, s.Scope, s.Key = "https://other.example", events.Client, "c"
+		if s, err = p.Complete(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		ack, err := p.Publish(t.Context(), s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.ID = ack.ID
+		want[s.ID] = s
+		until(t, "applied", func() bool { return issuer.Holds(r.Issuer, s) })
+	}
+	wipe(t, r, true)
+	back(t, r, want)
+}
