@@ -19,8 +19,8 @@ type Landmark struct {
 	Until    time.Time // how long the stream keeps it; zero if that is not known
 }
 
-// Resume makes Run go on from a place: it reads what was stored behind it, and not the
-// whole stream. Everything that the Subscriber whose Place it is had applied must be in
+// Resume makes Run go on from a place: it reads what was stored after it, and not the
+// whole stream. It counts for the next Run only; one without stream or message is ignored. Everything that the Subscriber whose Place it is had applied must be in
 // force, and Run must not have been called.
 //
 // The place is believed only as far as the stream proves it. If the stream was created

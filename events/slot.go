@@ -153,7 +153,7 @@ func (c *catchUp) takeSlot(ctx context.Context, stream jetstream.Stream) error {
 
 // waits tells people why nothing is read.
 func (c *catchUp) waits(stored uint64, until time.Time) {
-	text := fmt.Sprintf("waiting for one of %d turns to read %d stored messages, because other nodes are reading; without one it reads at %s", slotCount, stored, until.UTC().Format(time.TimeOnly))
+	text := fmt.Sprintf("waiting for one of %d turns to read up to %d stored messages, because other nodes are reading; without one it reads at %s", slotCount, stored, until.UTC().Format(time.TimeOnly))
 	c.log.Info("waiting for a turn to read the stored revocations: other nodes are reading", "stored", stored, "turns", slotCount, "atmost", until.Sub(c.now()).Round(time.Second))
 	c.update(func(st *Status) {
 		st.SlotWaits++

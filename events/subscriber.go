@@ -37,7 +37,7 @@ type SubscriberConfig struct {
 	// name of its own for each node, the server's permissions can keep nodes from each
 	// other's readers. Two subscribers with one name disturb each other's start.
 	Reader string
-	// SlotWait is how long a reading of more than 3,000 stored statements waits for one of
+	// SlotWait is how long a reading of more than 3,000 stored messages waits for one of
 	// the eight slots that all nodes share, see ReadingSlots, at least; at most twice as
 	// long. Then it begins without one. Zero means 1 min. Negative: such a reading never
 	// waits, and is not counted among the eight.

@@ -168,7 +168,7 @@ func (i *Issuer) answer(err error) *fault {
 			after: max(throttled.After, time.Second)}
 	case errors.Is(err, ErrUnavailable), errors.Is(err, events.ErrUnavailable), errors.Is(err, events.ErrFull):
 		return &fault{status: http.StatusServiceUnavailable, code: "temporarily_unavailable",
-			description: "not done, try again", after: retryAfter * time.Second}
+			description: "it is not known whether this was done; send it again", after: retryAfter * time.Second}
 	case errors.Is(err, ErrCredentials):
 		return &fault{status: http.StatusUnauthorized, code: "invalid_credentials", description: "wrong name or password"}
 	case errors.Is(err, ErrDisabled):

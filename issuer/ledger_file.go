@@ -21,7 +21,7 @@ func (i *Issuer) checkLedger() error {
 		return nil
 	}
 	if dir, err := os.Stat(filepath.Dir(path)); err != nil || !dir.IsDir() {
-		return fmt.Errorf("%w: Ledger: %q is not in a directory that exists", ErrConfig, path)
+		return fmt.Errorf("%w: Ledger: %q is not in a directory that exists: make the directory", ErrConfig, path)
 	}
 	if file, err := os.Stat(path); err == nil && !file.Mode().IsRegular() {
 		return fmt.Errorf("%w: Ledger: %q is not a file", ErrConfig, path)
@@ -74,7 +74,7 @@ func (i *Issuer) readLedger(own *snapshot.File) (*snapshot.Writer, error) {
 	is := func(other error) bool { return errors.Is(err, other) }
 	if slices.ContainsFunc([]error{snapshot.ErrDamaged, snapshot.ErrForeign, snapshot.ErrVersion, snapshot.ErrExposed}, is) {
 		kept, refuseErr := own.Refuse()
-		i.log.Error("the ledger cannot be used, beginning a new one; the file is kept under another name", "error", err, "file", kept)
+		i.log.Error("the ledger cannot be used, beginning a new one, from which nothing of before is given back; the file is kept under another name: mend it, move it back and restart", "error", err, "file", kept)
 		err = refuseErr
 	} else if errors.Is(err, fs.ErrNotExist) {
 		err = nil

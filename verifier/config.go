@@ -45,7 +45,7 @@ type Config struct {
 	OnStale StalePolicy
 	// LedgerWait is how long the first sync, or a node whose stream was made anew, waits at most while an issuer that keeps a ledger
 	// (issuer.Config.Ledger) has not given the stream back what it lost; after it the node serves what the stream holds, and says so loudly. Zero: four times MaxStaleness and at
-	// least 30 s, and not at all if no such issuer is there to be asked. Positive: also for one to come. Negative: no question is asked.
+	// least 30 s, and not at all if no such issuer is there to be asked. Positive: a node waits that long even if nobody answers yet. Negative: no question is asked.
 	LedgerWait time.Duration
 	// OnUndecodable says whether a node that met a statement it cannot read counts as ready. Zero: NotReady.
 	OnUndecodable UndecodablePolicy
@@ -67,9 +67,9 @@ type Config struct {
 	MemoBytes int64
 
 	// Snapshot is a file in which the node keeps what it has applied. After a restart it reads of the stream only what was stored since,
-	// and can serve while the broker is away:
-	// within MaxStaleness of the instant up to which the file is complete, and not beyond, whatever OnStale says. It is rewritten
-	// in place, belongs to one node alone, and must be as safe as its configuration: who can write to it can let revoked tokens in. It
+	// and can serve while the broker is away: within MaxStaleness of the instant up to which the file is complete, and not beyond, whatever
+	// OnStale says. It is appended to, and now and then replaced: its directory must exist, and the node must be able to make files in
+	// it. It belongs to one node alone, and must be as safe as its configuration: who can write to it can let revoked tokens in. It
 	// holds token, session and subject identifiers. While it runs the node holds a lock on a file beside it, Snapshot and ".lock", which stays;
 	// a node that finds another process there serves without a snapshot, and says so in SnapshotProblem. Empty: none; a restarted node is not ready until the broker answers.
 	Snapshot string

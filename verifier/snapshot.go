@@ -44,7 +44,7 @@ func newKeeper(c Config) (*keeper, error) {
 		return nil, nil
 	}
 	if info, err := os.Stat(filepath.Dir(c.Snapshot)); err != nil || !info.IsDir() {
-		return nil, configError("Snapshot", "%q is not in a directory that exists", c.Snapshot)
+		return nil, configError("Snapshot", "%q is not in a directory that exists: make the directory", c.Snapshot)
 	}
 	if info, err := os.Stat(c.Snapshot); err == nil && !info.Mode().IsRegular() {
 		return nil, configError("Snapshot", "%q is not a file", c.Snapshot)
@@ -123,7 +123,7 @@ func (k *keeper) begin(own *snapshot.File, log *slog.Logger, why error) (err err
 		if errors.Is(err, snapshot.ErrInUse) {
 			return err
 		}
-		log.Error("verifier: the snapshot cannot be used, starting without it; the file is kept under another name", "err", why, "file", kept)
+		log.Error("verifier: the snapshot cannot be used, reading the whole stream instead; the file is kept under another name", "err", why, "file", kept)
 		if err != nil {
 			log.Error("verifier: keep the refused snapshot", "err", err)
 		}
@@ -226,7 +226,7 @@ func (v *Verifier) keepSnapshot(ctx context.Context) error {
 		}
 		if err := k.file.Err(); err != nil && !said {
 			said = true
-			v.log.Error("verifier: the snapshot is not written any more; its last mark ages", "err", err)
+			v.log.Error("verifier: the snapshot is not written any more: mend what the error says and restart this node", "err", err)
 		}
 	}
 }

@@ -100,7 +100,7 @@ func (w *whole) settle(ctx context.Context, number uint64, fresh bool) bool {
 			if why == events.ErrNoLedger.Error() {
 				w.listened = false // nobody came back
 			}
-			w.log.Error("verifier: not waiting any longer, serving what the stream holds: tokens whose revocation it has lost are accepted", "waited", most, "for", why)
+			w.log.Error("verifier: not waiting any longer, serving what the stream holds: tokens whose revocation it may have lost are accepted; start the issuer that is named, with its ledger", "waited", most, "for", why)
 			why = ""
 		}
 		if why == "" {

@@ -10,7 +10,7 @@ import (
 
 // expectFlag names nodes that are known to exist, so that one which is too slow or frozen is missed.
 type expectFlag struct {
-	Expect []string `placeholder:"NAME,..." help:"Nodes that must answer too, separated by commas, by their names in quash status: one that does not is named. Others are counted if they answer."`
+	Expect []string `placeholder:"NAME,..." help:"Nodes that must answer too, separated by commas, by their names in quash status: one that does not is named. Name all: others are counted for 150 ms only. To revoke or end, with --wait."`
 }
 
 func (f expectFlag) check() error {
@@ -42,5 +42,5 @@ func (f expectFlag) unanswered(answers []events.Answer) error {
 	for i, name := range names {
 		names[i] = printable(name)
 	}
-	return fmt.Errorf("no answer from %s: stopped, frozen, cut off from this NATS, or called something else", strings.Join(names, ", "))
+	return fmt.Errorf("no answer from %s: stopped, frozen, cut off from this NATS, or called something else; quash status without --expect shows who answers", strings.Join(names, ", "))
 }

@@ -70,7 +70,7 @@ func newVerifierCollector(v *verifier.Verifier) *verifierCollector {
 		feed:          desc("quash_feed_total", "What happened while following: event, beacon, gap, rewind (stream recreated or restored), catch_up, slot_wait (a long one that had to wait for its turn), reconnect, undecodable.", "what"),
 		unenforceable: desc("quash_unenforceable_issuers", "Issuers of which tokens were accepted that a revocation of this scope can not reach, because they lack the claim.", "scope"),
 		redeemed:      desc("quash_one_time_redeemed_total", "One-time tokens used up at this node."),
-		snapshot:      desc("quash_snapshot_ok", "0 while the snapshot cannot be written: a restart then waits for NATS."),
+		snapshot:      desc("quash_snapshot_ok", "0 while the snapshot is not written: a restart then reads more of the stream, and waits for NATS."),
 		clockBehind:   desc("quash_clock_behind_seconds", "By how much this node's clock is provably behind the server's."),
 	}
 }

@@ -154,7 +154,7 @@ func unconfirmed(iss string, receipt events.Receipt, wait time.Duration) error {
 		for i, s := range receipt.Silent {
 			names[i] = s.Node
 		}
-		return fmt.Errorf("stored, but not confirmed within %v by %s: see quash status", wait, strings.Join(names, ", "))
+		return fmt.Errorf("stored, but not confirmed within %v by %s: repeat the command, or look at quash status --expect with these names", wait, strings.Join(names, ", "))
 	}
 	if len(receipt.Answered) == 0 {
 		return errors.New("stored, but no node answered: are the API nodes running, on the same NATS? See quash status")
@@ -177,6 +177,9 @@ func strangers(iss string, answered []events.Answer) bool {
 func (c *revokeCmd) failed(err error) error {
 	if field := (*events.FieldError)(nil); errors.As(err, &field) {
 		return usagef(revokeFlag(field.Field), "%s", field.Problem)
+	}
+	if errors.Is(err, events.ErrUnavailable) {
+		return fmt.Errorf("it is not known whether the revocation was stored; to repeat the command does no harm: %w", err)
 	}
 	return fmt.Errorf("the revocation was not published: %w", err)
 }
