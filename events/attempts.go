@@ -39,10 +39,15 @@ func (p *Publisher) begin(ctx context.Context) (a *attempts, end func()) {
 // try returns the stream's answer to this attempt or to one before. send sends what goes before the message to be answered,
 // and returns that.
 func (a *attempts) try(send func() (*nats.Msg, error)) (pubAck, error) {
-	select {
-	case r := <-a.answers: // came between the attempts
-		return r.ack()
-	default:
+	for more := true; more; { // what came between the attempts; one that came to nothing must not keep the next one back
+		select {
+		case r := <-a.answers:
+			if ack, err := r.ack(); err == nil || !repeatable(err) {
+				return ack, err
+			}
+		default:
+			more = false
+		}
 	}
 	m, err := send()
 	if err != nil {

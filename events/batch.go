@@ -32,15 +32,15 @@ type BatchFailure struct {
 }
 
 // PublishAll publishes many statements, in atomic batches of up to 1,000: each
-// batch is stored whole or not at all. Statements that are invalid are listed
+// batch is stored whole, or, where the server refuses it, one by one, 16 at a
+// time: it holds some of it already, or has no room for all of it. Statements that are invalid are listed
 // and do not hold up the others. progress, if not nil, is called after each
 // batch with how many statements are settled, failed ones included.
 //
 // The error is nil only when every statement is stored; otherwise it wraps the
 // first failure, and BatchResult.Failed has them all. Calling it again with the
-// failed ones, same IDs, is harmless. After ErrFull or the end of ctx the rest
-// is not attempted. A batch that the server refuses, because it holds some of it
-// already, is published one by one, 16 at a time.
+// failed ones, same IDs, is harmless. After a single statement was ErrFull, or the
+// end of ctx, the rest is not attempted.
 func (p *Publisher) PublishAll(ctx context.Context, rs []Revocation, progress func(done, total int)) (BatchResult, error) {
 	run := &bulk{p: p, asked: rs, full: make([]Revocation, len(rs)), errs: make([]error, len(rs))}
 	run.result.Acks = make([]Ack, len(rs))
@@ -78,7 +78,7 @@ type bulk struct {
 	over   error // why nothing more is attempted
 }
 
-// publish stores the statements with these indexes, whole or not at all.
+// publish stores the statements with these indexes, at once if it can.
 func (b *bulk) publish(ctx context.Context, batch []int) {
 	if b.over == nil && len(batch) > 1 {
 		at, end := b.p.begin(ctx)
@@ -98,7 +98,7 @@ func (b *bulk) publish(ctx context.Context, batch []int) {
 		if err == nil {
 			return
 		}
-		if !errors.Is(err, errBatchRefused) {
+		if !errors.Is(err, errBatchRefused) && !errors.Is(err, ErrFull) { // there may be room for some of it
 			b.fail(batch, fmt.Errorf("publish a batch of %d revocations: %w", len(batch), err))
 			return
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/quash-auth/quash/cache"
 	"github.com/quash-auth/quash/events"
 	"github.com/quash-auth/quash/internal/snapshot"
 )
@@ -484,4 +485,14 @@ func MoveIdle(ctx context.Context, i *Issuer, sid string, idle time.Time) error 
 func Recalls(i *Issuer, refresh string) bool {
 	sid, secret, ok := parseRefreshToken(refresh)
 	return ok && i.recent.recall(sid, secret, i.cfg.Now()) != nil
+}
+
+// PublishLost gives statements back to a stream that holds none of them.
+func PublishLost(ctx context.Context, i *Issuer, lost []events.Revocation) error {
+	seen, err := cache.New(cache.Config{})
+	if err != nil {
+		return err
+	}
+	_, err = i.publishLost(ctx, lost, seen)
+	return errors.Join(err, seen.Close())
 }

@@ -22,14 +22,21 @@ func (i *Issuer) publishLost(ctx context.Context, lost []events.Revocation, seen
 	from := rand.IntN(len(lost))
 	lost = slices.Concat(lost[from:], lost[:from])
 	run := make([]events.Revocation, 0, returnRun)
+	anew := false // IDs
 	for n, r := range lost {
-		if !seen.Holds(statement(r, 0)) {
+		if r.Until.After(i.cfg.Now().Add(lastMoment)) && !seen.Holds(statement(r, 0)) { // many take longer than some live
 			run = append(run, r)
 		}
 		if len(run) < returnRun && n < len(lost)-1 || len(run) == 0 {
 			continue
 		}
-		at, err := i.giveRun(ctx, run)
+		if anew {
+			for n := range run {
+				run[n].ID = events.NewID()
+			}
+		}
+		at, spent, err := i.giveRun(ctx, run)
+		anew = anew || spent
 		if err != nil {
 			return 0, err
 		}
@@ -42,8 +49,9 @@ func (i *Issuer) publishLost(ctx context.Context, lost []events.Revocation, seen
 
 // giveRun gives statements back under the IDs that they had, so that of several replicas one does. Everybody who follows knows
 // those, and who may send a beacon can use them for it, so that the server takes the statement for a repetition: what is
-// refused so gets another ID. A statement that is stored twice only joins.
-func (i *Issuer) giveRun(ctx context.Context, run []events.Revocation) (last uint64, err error) {
+// refused so gets another ID. A statement that is stored twice only joins. spent: the wait for the old IDs was used up, and for
+// every other run it would be too.
+func (i *Issuer) giveRun(ctx context.Context, run []events.Revocation) (last uint64, spent bool, err error) {
 	publish := func(ctx context.Context, rs []events.Revocation) (failed []events.BatchFailure, err error) {
 		result, err := i.publisher.PublishAll(ctx, rs, nil)
 		for _, ack := range result.Acks {
@@ -53,9 +61,10 @@ func (i *Issuer) giveRun(ctx context.Context, run []events.Revocation) (last uin
 	}
 	wait, cancel := context.WithTimeout(ctx, returnWait)
 	failed, err := publish(wait, run)
+	spent = err != nil && wait.Err() != nil
 	cancel()
 	if err == nil || errors.Is(err, events.ErrFull) || ctx.Err() != nil {
-		return last, err
+		return last, spent, err
 	}
 	again := make([]events.Revocation, len(failed))
 	for n, f := range failed {
@@ -63,5 +72,5 @@ func (i *Issuer) giveRun(ctx context.Context, run []events.Revocation) (last uin
 		again[n].ID = events.NewID()
 	}
 	_, err = publish(ctx, again)
-	return last, err
+	return last, spent, err
 }

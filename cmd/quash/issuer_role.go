@@ -168,6 +168,11 @@ func (r *issuerRole) missStream(ctx context.Context) error {
 // it.
 func (r *issuerRole) run(ctx context.Context) error {
 	defer r.close()
+	unhear, err := r.hear()
+	if err != nil {
+		return err
+	}
+	defer unhear()
 	var said again
 	for r.opened.Load() == nil {
 		err := r.open(ctx)
@@ -190,7 +195,17 @@ func (r *issuerRole) run(ctx context.Context) error {
 		case <-time.After(time.Second):
 		}
 	}
+	unhear() // it listens itself
 	return r.opened.Load().Run(ctx)
+}
+
+// hear has somebody listen between the attempts to open, the first of which may have made the stream: a node that finds one, and nobody
+// who listens, takes it for whole (ADR 24).
+func (r *issuerRole) hear() (stop func(), err error) {
+	if r.cfg.Ledger == "" {
+		return func() {}, nil
+	}
+	return events.HearWhole(r.conn, func() events.Whole { return events.Whole{} })
 }
 
 func (r *issuerRole) ensureUser(ctx context.Context, i *issuer.Issuer, u bootstrapUser) error {
