@@ -95,7 +95,7 @@ func disagreement(answers []events.Answer) error {
 	for n, a := range answers {
 		for _, b := range answers[:n] {
 			if a.Disagree(b.Report) {
-				return fmt.Errorf("%s and %s have applied the same sequence and hold different statements: stop the one whose digest differs from the others' (quash status --json), move its snapshot away, start it, and keep its log",
+				return fmt.Errorf("%s and %s have applied the same sequence and hold different statements: stop the one whose digest differs from the others' and that has fewer entries (quash status --json), move its snapshot away, start it, and keep its log",
 					printable(b.Node), printable(a.Node))
 			}
 		}

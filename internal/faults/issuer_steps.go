@@ -28,7 +28,8 @@ func newTrap(after int) *trap {
 func step(piece []byte) bool {
 	for line := range bytes.Lines(piece) {
 		if bytes.HasPrefix(line, []byte("PUB ")) || bytes.HasPrefix(line, []byte("HPUB ")) {
-			if !bytes.Contains(line, []byte(".beacon")) && !bytes.Contains(line, []byte("quash.fleet")) {
+			own := func(subject string) bool { return bytes.Contains(line, []byte(subject)) }
+			if !own(".beacon") && !own("quash.fleet") && !own("$JS.API.STREAM.INFO.") { // it looks for room every now and then
 				return true
 			}
 		}

@@ -51,6 +51,7 @@ func (s *server) waits() int64 {
 func slow(who which, by, ack time.Duration, rank float64) begin {
 	return func(ctx context.Context, w *world) (grip, error) {
 		began := time.Now()
+		_, _, lost := w.ledger.count()
 		g, err := onServers(who, slowed(writing, by))(ctx, w)
 		if err != nil {
 			return grip{}, err
@@ -59,6 +60,9 @@ func slow(who which, by, ack time.Duration, rank float64) begin {
 		g.felt = func(ctx context.Context) (string, error) {
 			text, err := waited(ctx)
 			pace, late := w.ledger.atLeast(began, ack, rank)
+			if _, _, now := w.ledger.count(); rank == slowest && now > lost { // so slow that nobody waited for the answer
+				pace, late = fmt.Sprintf("%s, %d not acknowledged", pace, now-lost), nil
+			}
 			return text + ", " + pace, errors.Join(err, late)
 		}
 		return g, nil
