@@ -152,7 +152,7 @@ func TestSlotsBoundReaders(t *testing.T) {
 	}
 	waiting := func() (n int) {
 		for _, q := range c.nodes {
-			if st := q.Status(); strings.Contains(st.LastError, "waiting for one of 8 turns to read 1") && st.SlotWaits == 1 && !st.Synced {
+			if st := q.Status(); strings.Contains(st.LastError, "waiting for one of 8 turns to read up to 1") && st.SlotWaits == 1 && !st.Synced {
 				n++
 			}
 		}
