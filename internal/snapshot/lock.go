@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"time"
 	"unicode"
 )
 
@@ -43,18 +44,30 @@ func lockFile(f *os.File, path string) error {
 	return nil
 }
 
-// lock takes f, which is path or stands for it.
+// lock takes f, which is path or stands for it. An owner of this instant may not have signed its lock file yet, or an earlier one's name is
+// still there: it has one turn to do so, and a second in all.
 func lock(f *os.File, path string) error {
-	ok, err := tryLock(f)
-	if err != nil {
-		return fmt.Errorf("lock %s: %w: without a lock two processes could destroy %s; put it on a file system that has locks, such as a local disk",
-			f.Name(), err, path)
+	for turns := 0; ; turns++ {
+		ok, err := tryLock(f)
+		if err != nil {
+			return fmt.Errorf("lock %s: %w: without a lock two processes could destroy %s; put it on a file system that has locks, such as a local disk",
+				f.Name(), err, path)
+		}
+		if ok {
+			return nil
+		}
+		owner := signed(f, path)
+		if f.Name() == path || turns == maxTurns || turns > 0 && owner != "" {
+			return fmt.Errorf("%s: %w%s: give each process a path of its own; if that one is about to end, start this one again", path, ErrInUse, owner)
+		}
+		time.Sleep(turn)
 	}
-	if !ok {
-		return fmt.Errorf("%s: %w%s: give each process a path of its own; if that one is about to end, start this one again", path, ErrInUse, signed(f, path))
-	}
-	return nil
 }
+
+const (
+	turn     = 20 * time.Millisecond
+	maxTurns = 50
+)
 
 // unlock also lets go of what a child has of f that is being started just now.
 func unlock(f *os.File) error {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 
 	"github.com/quash-auth/quash/internal/snapshot"
 )
@@ -121,6 +122,33 @@ func TestOneWriter(t *testing.T) {
 	w, err = f.Create(id)
 	must(t, err)
 	must(t, w.Close())
+}
+
+// TestNotSignedYet: who has the lock signs after it. The one that it keeps out waits for that name, whether nobody's or an earlier one's was there.
+func TestNotSignedYet(t *testing.T) {
+	for _, before := range []string{"", "process 1 on an-earlier-host\n"} {
+		synctest.Test(t, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "snapshot")
+			lock, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+			must(t, err)
+			defer func() { must(t, lock.Close()) }()
+			must(t, syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB))
+			_, err = lock.WriteString(before)
+			must(t, err)
+			kept := make(chan error)
+			go func() {
+				_, err := snapshot.Own(path)
+				kept <- err
+			}()
+			synctest.Wait() // it has met the lock
+			must(t, lock.Truncate(0))
+			_, err = lock.WriteAt([]byte("process 7 on a-host\n"), 0)
+			must(t, err)
+			if err := <-kept; !errors.Is(err, snapshot.ErrInUse) || !strings.Contains(err.Error(), "(process 7 on a-host)") {
+				t.Errorf("after %q: %v", before, err)
+			}
+		})
+	}
 }
 
 // TestNobodyReadsWhatIsCompactedUnderHim: one process compacts, appends and ends; the other one has what it wrote, or was refused.
@@ -240,7 +268,7 @@ func TestLetGo(t *testing.T) {
 	f := own(t, path)
 	child, err := syscall.Dup(f.LockFD())
 	must(t, err)
-	defer syscall.Close(child) //nolint:errcheck // its end
+	defer func() { _ = syscall.Close(child) }() // its end
 	must(t, f.Close())
 	must(t, own(t, path).Close())
 }
