@@ -32,10 +32,11 @@ type BatchFailure struct {
 }
 
 // PublishAll publishes many statements, in atomic batches of up to 1,000: each
-// batch is stored whole, or, where the server refuses it, one by one, 16 at a
-// time: it holds some of it already, or has no room for all of it. Statements that are invalid are listed
-// and do not hold up the others. progress, if not nil, is called after each
-// batch with how many statements are settled, failed ones included.
+// batch is stored whole or, where the server refuses it because it holds some of
+// it already or has no room for all of it, one by one, 16 at a time. Statements
+// that are invalid are listed and do not hold up the others. progress, if not nil,
+// is called after each batch with how many statements are settled, failed ones
+// included.
 //
 // The error is nil only when every statement is stored; otherwise it wraps the
 // first failure, and BatchResult.Failed has them all. Calling it again with the

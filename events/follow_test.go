@@ -246,3 +246,28 @@ func (l *ledger) check(t testing.TB, followers ...*followerUnderTest) {
 }
 
 var errApply = errors.New("no room")
+
+// fleeting publishes a beacon that the stream keeps for a second.
+func fleeting(t testing.TB, js jetstream.JetStream) (sequence uint64) {
+	t.Helper()
+	m := nats.NewMsg(events.SubjectBeacon)
+	m.Header.Set("Nats-TTL", "1s")
+	ack, err := js.PublishMsg(t.Context(), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ack.Sequence
+}
+
+// gone waits until the stream has dropped a message.
+func gone(t testing.TB, js jetstream.JetStream, sequence uint64) {
+	t.Helper()
+	stream, err := js.Stream(t.Context(), events.StreamName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, fmt.Sprintf("message %d is gone", sequence), func() bool {
+		_, err := stream.GetMsg(t.Context(), sequence)
+		return errors.Is(err, jetstream.ErrMsgNotFound)
+	})
+}

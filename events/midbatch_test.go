@@ -2,13 +2,10 @@ package events_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/quash-auth/quash/events"
 	"github.com/quash-auth/quash/internal/natstest"
@@ -66,10 +63,7 @@ func TestReadingThatBreaksWithinABatch(t *testing.T) {
 		}
 		return reader != ""
 	})
-	eventually(t, "the last one that is handed over is gone", func() bool {
-		_, err := stream.GetMsg(t.Context(), handed)
-		return errors.Is(err, jetstream.ErrMsgNotFound)
-	})
+	gone(t, js, handed)
 	if err := stream.DeleteConsumer(t.Context(), reader); err != nil {
 		t.Fatal(err)
 	}

@@ -20,8 +20,9 @@ type Landmark struct {
 }
 
 // Resume makes Run go on from a place: it reads what was stored after it, and not the
-// whole stream. It counts for the next Run only; one without stream or message is ignored. Everything that the Subscriber whose Place it is had applied must be in
-// force, and Run must not have been called.
+// whole stream. Everything that the Subscriber whose Place it is had applied must be in
+// force. It counts for the next Run only, and must be called before it; a place without
+// stream or message is ignored.
 //
 // The place is believed only as far as the stream proves it. If the stream was created
 // at another time, ends before the place or holds other messages there, that is a rewind

@@ -1,13 +1,11 @@
 package events_test
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/quash-auth/quash/events"
@@ -42,16 +40,11 @@ func publishMany(t *testing.T, p *events.Publisher, prefix string, from, to int)
 	}
 }
 
-// passed publishes a beacon that the stream keeps for a second, and waits until the follower's place is there.
-func passed(t *testing.T, js jetstream.JetStream, f *followerUnderTest) events.Place {
+// atBeacon is the place of a follower at a beacon that is soon gone.
+func atBeacon(t *testing.T, js jetstream.JetStream, f *followerUnderTest) events.Place {
 	t.Helper()
-	m := nats.NewMsg(events.SubjectBeacon)
-	m.Header.Set("Nats-TTL", "1s")
-	ack, err := js.PublishMsg(t.Context(), m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "a place at the beacon", func() bool { return f.Place().Last.Sequence >= ack.Sequence })
+	last := fleeting(t, js)
+	eventually(t, "a place at the beacon", func() bool { return f.Place().Last.Sequence >= last })
 	return f.Place()
 }
 
@@ -67,7 +60,7 @@ func TestResume(t *testing.T) {
 	quiet := func(c *events.SubscriberConfig) { c.Silent = true }
 	first := follow(t, srv.URL(), quiet)
 	eventually(t, "all applied", func() bool { return len(first.copy()) == 50 })
-	at := passed(t, js, first)
+	at := atBeacon(t, js, first)
 	if info, err := js.Stream(t.Context(), events.StreamName); err != nil || !at.Stream.Equal(info.CachedInfo().Created) {
 		t.Fatalf("the place is in a stream created at %v, %v", at.Stream, err)
 	}
@@ -81,14 +74,7 @@ func TestResume(t *testing.T) {
 	nothing.wants(t, "s", 50, 60) // live
 	wentOn(t, srv.URL(), at).wants(t, "s", 50, 60)
 
-	stream, err := js.Stream(t.Context(), events.StreamName)
-	if err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the beacon at the place is gone", func() bool {
-		_, err := stream.GetMsg(t.Context(), at.Last.Sequence)
-		return errors.Is(err, jetstream.ErrMsgNotFound)
-	})
+	gone(t, js, at.Last.Sequence)
 	kept := wentOn(t, srv.URL(), at)
 	kept.wants(t, "s", 49, 60) // the landmark itself is read again
 	if got := kept.Status(); got.Rewinds != 0 || !got.Created.Equal(at.Stream) {

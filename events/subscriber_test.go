@@ -573,20 +573,7 @@ func TestNoFullReadAgainWithoutAnEnd(t *testing.T) {
 	if _, err := publisher(t, nc).PublishAll(t.Context(), rs, nil); err != nil {
 		t.Fatal(err)
 	}
-	m := nats.NewMsg(events.SubjectBeacon)
-	m.Header.Set("Nats-TTL", "1s")
-	last, err := js.PublishMsg(t.Context(), m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stream, err := js.Stream(t.Context(), events.StreamName)
-	if err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the last message expired", func() bool {
-		_, err := stream.GetMsg(t.Context(), last.Sequence)
-		return errors.Is(err, jetstream.ErrMsgNotFound)
-	})
+	gone(t, js, fleeting(t, js))
 	f := follow(t, srv.URL(), func(c *events.SubscriberConfig) { c.Silent = true })
 	eventually(t, "several attempts", func() bool { return f.Status().CatchUps >= 3 })
 	if got := f.Status(); got.Events > n+2 || got.Synced {

@@ -45,7 +45,8 @@ type Config struct {
 	OnStale StalePolicy
 	// LedgerWait is how long the first sync, or a node whose stream was made anew, waits at most while an issuer that keeps a ledger
 	// (issuer.Config.Ledger) has not given the stream back what it lost; after it the node serves what the stream holds, and says so loudly. Zero: four times MaxStaleness and at
-	// least 30 s, and not at all if no such issuer is there to be asked. Positive: a node waits that long even if nobody answers yet. Negative: no question is asked.
+	// least 30 s, and not at all if no such issuer is there to be asked. Positive: a node waits that long even if nobody answers yet.
+	// Negative: no question is asked.
 	LedgerWait time.Duration
 	// OnUndecodable says whether a node that met a statement it cannot read counts as ready. Zero: NotReady.
 	OnUndecodable UndecodablePolicy
@@ -70,8 +71,9 @@ type Config struct {
 	// and can serve while the broker is away: within MaxStaleness of the instant up to which the file is complete, and not beyond, whatever
 	// OnStale says. It is appended to, and now and then replaced: its directory must exist, and the node must be able to make files in
 	// it. It belongs to one node alone, and must be as safe as its configuration: who can write to it can let revoked tokens in. It
-	// holds token, session and subject identifiers. While it runs the node holds a lock on a file beside it, Snapshot and ".lock", which stays;
-	// a node that finds another process there serves without a snapshot, and says so in SnapshotProblem. Empty: none; a restarted node is not ready until the broker answers.
+	// holds token, session and subject identifiers. While it runs the node holds a lock on a file beside it, Snapshot and ".lock", which
+	// stays; a node that finds another process there serves without a snapshot, and says so in SnapshotProblem. Empty: none; a restarted node
+	// reads the whole stream, and is not ready before.
 	Snapshot string
 
 	// Logger receives what an operator should know, never a token. Nil: nothing is logged. At level debug each statement

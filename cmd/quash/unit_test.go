@@ -317,7 +317,7 @@ func TestLock(t *testing.T) {
 func TestDataDirOfEverybody(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	if err := os.Chmod(dir, 0o777); err != nil { //nolint:gosec // that is the point
+	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
 	if d, err := openDataDir(dir); err == nil || !strings.Contains(err.Error(), "chmod o-w") {
