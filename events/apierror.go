@@ -8,6 +8,7 @@ const (
 	codeNoResources       = 10023
 	codeNotEnabledAccount = 10039
 	codeStorageExceeded   = 10047
+	codeCreateFailed      = 10049
 	codeTooLarge          = 10054
 	codeNotEnabled        = 10076
 	codeStoreFailed       = 10077 // "maximum bytes exceeded", "maximum messages exceeded", disk errors

@@ -1,7 +1,10 @@
 package events_test
 
 import (
+	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -42,6 +45,48 @@ func TestEnsureStreamCreatesOrChecks(t *testing.T) {
 	wantFields(t, err, "replicas", "max_bytes", "metadata quash_leeway")
 	if after, err := events.CheckStream(t.Context(), js); err != nil || after != want {
 		t.Errorf("the stream was altered: got %+v, %v", after, err)
+	}
+}
+
+// refusing repeats for ever what the server said the first time.
+type refusing struct {
+	jetstream.JetStream
+	said error
+}
+
+func (c *refusing) CreateStream(ctx context.Context, cfg jetstream.StreamConfig) (stream jetstream.Stream, err error) {
+	if c.said == nil {
+		stream, c.said = c.JetStream.CreateStream(ctx, cfg)
+	}
+	return stream, c.said
+}
+
+// TestEnsureStreamAfterADeletion: a server in whose way something is, as while it clears what was deleted, is asked again; it clears that, too. One
+// that always refuses is an error.
+func TestEnsureStreamAfterADeletion(t *testing.T) {
+	t.Parallel()
+	for name, ensure := range map[string]func(context.Context, jetstream.JetStream, events.Layout) (jetstream.Stream, error){
+		events.StreamName: events.EnsureStream, events.OnceStream: events.EnsureOnce,
+	} {
+		srv := natstest.Start(t)
+		js, err := jetstream.New(srv.Connect(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		streams := filepath.Join(srv.Server().JetStreamConfig().StoreDir, "$G", "streams")
+		if err := errors.Join(os.MkdirAll(streams, 0o700), os.WriteFile(filepath.Join(streams, name), nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		never := &refusing{JetStream: js}
+		if _, err := ensure(t.Context(), never, events.Layout{}); !errors.Is(err, events.ErrUnavailable) || !errors.Is(err, never.said) {
+			t.Errorf("%s, refused for ever: %v", name, err)
+		}
+		if err := errors.Join(os.MkdirAll(streams, 0o700), os.WriteFile(filepath.Join(streams, name), nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ensure(t.Context(), js, events.Layout{}); err != nil {
+			t.Errorf("%s, refused once: %v", name, err)
+		}
 	}
 }
 

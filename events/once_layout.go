@@ -2,7 +2,6 @@ package events
 
 import (
 	"context"
-	"errors"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -91,13 +90,7 @@ func EnsureOnce(ctx context.Context, js jetstream.JetStream, l Layout) (jetstrea
 	if err := l.check(); err != nil {
 		return nil, err
 	}
-	stream, err := js.Stream(ctx, OnceStream)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		stream, err = js.CreateStream(ctx, l.OnceConfig())
-		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-			stream, err = js.Stream(ctx, OnceStream) // somebody else was faster
-		}
-	}
+	stream, err := openStream(ctx, js, l.OnceConfig())
 	if err != nil {
 		return nil, streamError("create or read", OnceStream, err)
 	}

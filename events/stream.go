@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -17,13 +18,7 @@ func EnsureStream(ctx context.Context, js jetstream.JetStream, l Layout) (jetstr
 	if err := l.check(); err != nil {
 		return nil, err
 	}
-	stream, err := js.Stream(ctx, StreamName)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		stream, err = js.CreateStream(ctx, l.StreamConfig())
-		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-			stream, err = js.Stream(ctx, StreamName) // somebody else was faster
-		}
-	}
+	stream, err := openStream(ctx, js, l.StreamConfig())
 	if err != nil {
 		return nil, streamError("create or read", StreamName, err)
 	}
@@ -35,6 +30,29 @@ func EnsureStream(ctx context.Context, js jetstream.JetStream, l Layout) (jetstr
 		return nil, &LayoutError{Differences: d}
 	}
 	return stream, nil
+}
+
+// openStream returns the stream of this name, and creates it if there is none. Where one was deleted an instant ago the server may
+// still be clearing its directory, and then cannot make the next one's: it is asked for a second.
+func openStream(ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig) (jetstream.Stream, error) {
+	for attempt := 1; ; attempt++ {
+		stream, err := js.Stream(ctx, cfg.Name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			stream, err = js.CreateStream(ctx, cfg)
+			if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+				stream, err = js.Stream(ctx, cfg.Name) // somebody else was faster
+			}
+		}
+		var api *jetstream.APIError
+		if attempt == 10 || !errors.As(err, &api) || api.ErrorCode != codeCreateFailed {
+			return stream, err
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
 }
 
 // compare lists what was asked for in l and is not so in got.
