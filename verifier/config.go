@@ -96,7 +96,7 @@ type Issuer struct {
 	Algorithms []string
 	// JWKSURL is where the issuer publishes its JWK Set (RFC 7517 section 5). https, or http on a loopback host.
 	JWKSURL string
-	// JWKSFile is a file with a JWK Set. It must be good at the start and is read again when it changes.
+	// JWKSFile is a file with a JWK Set. It must be good, and hold a key, at the start and is read again when it changes.
 	JWKSFile string
 	// Keys are fixed keys.
 	Keys []PublicKey
@@ -108,7 +108,8 @@ type Issuer struct {
 	AllowUndated bool
 	// Refresh is how often the key set is read again without a reason. Zero: 10 min. A key that the issuer removed is
 	// accepted until the next reading that succeeds; revoke the key to stop it at once. An unknown kid leads to at most one
-	// fetch in 10 s.
+	// fetch in 10 s. A reading that fails, or finds no JWK Set, leaves the keys as they are. A set without a key that can be used takes
+	// the old ones out of use: tokens are then ErrStale, not ErrNoKey, and it is read again soon (at most every 30 s) until it has one.
 	Refresh time.Duration
 	// AllowHTTP permits a JWKSURL with http on any host. Whoever is on the path can then sign tokens.
 	AllowHTTP bool

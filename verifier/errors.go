@@ -16,7 +16,7 @@ var (
 	// ErrScope means: the token is good and has not the scope that is needed (403).
 	ErrScope = errors.New("verifier: insufficient scope")
 	// ErrStale means: the token cannot be judged now, because this node's view of the revocations is too old or
-	// because the issuer's keys could not be fetched. It says nothing about the token: answer 503, never 401.
+	// because the issuer's keys could not be fetched, or its key set holds none. It says nothing about the token: answer 503, never 401.
 	ErrStale = errors.New("verifier: cannot judge tokens now")
 	// ErrUndecodable means: a statement was met that this version cannot read. Upgrade this node.
 	ErrUndecodable = errors.New("verifier: a revocation could not be read")

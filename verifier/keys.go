@@ -180,7 +180,11 @@ func (s *keySource) waiting() bool {
 // pause is until the next reading without a reason, spread so that a fleet does not ask at once.
 func (s *keySource) pause() time.Duration { return s.refresh - rand.N(s.refresh/10+1) }
 
-// read makes one reading and lets go whoever waits for it. A failed reading leaves the set as it is.
+// errEmpty: the document is a key set, so the one before is not kept, but whether a token is good cannot be said by it.
+var errEmpty = errors.New("the key set holds no key that can be used, so no token of the issuer can be judged: give it the issuer's public keys, or wait until the issuer publishes one")
+
+// read makes one reading and lets go whoever waits for it. A failed reading leaves the set as it is. One that finds no key
+// takes the old ones out of use, for whoever removed them may have meant it, and is made again as soon as a failed one.
 func (s *keySource) read(ctx context.Context) error {
 	s.mu.Lock()
 	if s.flight == nil { // whoever comes while we read may share it
@@ -197,6 +201,9 @@ func (s *keySource) read(ctx context.Context) error {
 	if err == nil {
 		s.install(set)
 		s.readAt = s.now()
+		if set.Len() == 0 {
+			err = errEmpty
+		}
 	} else if ctx.Err() == nil && (s.err == nil || s.err.Error() != err.Error()) {
 		s.log.Warn("key set not read, trying again; the old one, if there is one, stays in use", "issuer", s.issuer, "err", err)
 	}
@@ -214,7 +221,11 @@ func (s *keySource) install(set *jws.KeySet) {
 		return
 	}
 	s.set.Store(next)
-	s.log.Info("key set read", "issuer", s.issuer, "kids", next.IDs(), "skipped", next.Skipped)
+	if next.Len() == 0 {
+		s.log.Error("the key set holds no key that can be used: until it does no token of the issuer is accepted", "issuer", s.issuer, "skipped", next.Skipped)
+	} else {
+		s.log.Info("key set read", "issuer", s.issuer, "kids", next.IDs(), "skipped", next.Skipped)
+	}
 	for _, note := range next.Notes {
 		s.log.Warn("key set: "+note, "issuer", s.issuer)
 	}
@@ -242,7 +253,7 @@ func (s *keySource) ready() error {
 		return &keysError{s.issuer, s.err}
 	}
 	if set.Len() == 0 {
-		return fmt.Errorf("%w: the key set of issuer %q holds no key that can be used (%d skipped)", ErrNoKey, s.issuer, set.Skipped)
+		return &keysError{s.issuer, fmt.Errorf("%w (%d skipped)", errEmpty, set.Skipped)}
 	}
 	return nil
 }
