@@ -73,22 +73,22 @@ func openKeys(dir, alg string, delay time.Duration, now func() time.Time) (*keyr
 	return k, k.load()
 }
 
-// begin makes a first key if there is none of the algorithm.
+// begin makes a first key if none of the algorithm may sign, now or later.
 func (k *keyring) begin() error {
+	k.changing.Lock()
+	defer k.changing.Unlock()
 	if err := k.load(); err != nil {
 		return err
 	}
-	if slices.Contains(k.algorithms(), k.alg) {
+	usable := k.usable()
+	if slices.ContainsFunc(usable, func(s signingKey) bool { return s.alg == k.alg }) {
 		return nil
 	}
-	of := firstKey
-	if usable := k.usable(); len(usable) > 0 {
-		of = usable[0].kid
+	if len(usable) > 0 {
+		_, err := k.succeed(usable[0].kid)
+		return err
 	}
-	k.changing.Lock()
-	defer k.changing.Unlock()
-	_, err := k.succeed(of)
-	return err
+	return k.revive()
 }
 
 const keySuffix = ".pem"

@@ -48,7 +48,11 @@ func (k *keyring) rotate() (kid string, err error) {
 	}
 	signs, err := k.signer()
 	if err != nil {
-		return k.succeed(firstKey)
+		if err := k.revive(); err != nil {
+			return "", err
+		}
+		signs, err = k.signer()
+		return signs.kid, err
 	}
 	newest := k.usable()[0]
 	if newest.kid != signs.kid {
@@ -96,6 +100,20 @@ func (k *keyring) succeed(of string) (kid string, err error) {
 	return "", fmt.Errorf("%w: KeysDir: no key could be published", ErrConfig)
 }
 
+// revive makes a key, which signs at once, if none may. Two replicas can each take the other's last one out of signing. The new key
+// follows the newest, on which all replicas agree. changing is held.
+func (k *keyring) revive() error {
+	if _, err := k.signer(); err == nil {
+		return nil
+	}
+	of := firstKey
+	if all := k.all(); len(all) > 0 {
+		of = all[0].kid
+	}
+	_, err := k.succeed(of)
+	return err
+}
+
 var (
 	errUnknownKey = errors.New("no such key is in the directory")
 	errLastKey    = errors.New("no other key may sign yet")
@@ -120,7 +138,10 @@ func (k *keyring) retire(kid string) error {
 			return errLastKey
 		}
 	}
-	return errors.Join(k.markRetired(kid), k.load())
+	if err := errors.Join(k.markRetired(kid), k.load()); err != nil {
+		return err
+	}
+	return k.revive()
 }
 
 func (k *keyring) markRetired(kid string) error {
@@ -131,9 +152,9 @@ func (k *keyring) markRetired(kid string) error {
 	return fmt.Errorf("%w: KeysDir: retire a key: %w", ErrConfig, err)
 }
 
-// tidy does what is due: it starts a rotation if every has passed since the last, retires keys that a newer one has taken over
-// from and keys that were revoked, and removes retired ones at the instant that removal gives for them. Any replica may
-// do it at any time.
+// tidy does what is due: it starts a rotation if every has passed since the last, makes a key if none may sign, retires keys
+// that a newer one has taken over from and keys that were revoked, and removes retired ones at the instant that removal gives
+// for them. Any replica may do it at any time.
 func (k *keyring) tidy(every time.Duration, removal func(retired time.Time) time.Time, log *slog.Logger) error {
 	if every > 0 {
 		if usable := k.usable(); len(usable) > 0 && k.now().Sub(usable[0].created) >= every {
@@ -149,9 +170,15 @@ func (k *keyring) tidy(every time.Duration, removal func(retired time.Time) time
 	if err := k.load(); err != nil {
 		return err
 	}
+	if _, err := k.signer(); err != nil {
+		log.Warn("no key may sign: making one, which signs at once")
+	}
+	if err := k.revive(); err != nil {
+		return err
+	}
 	signs, err := k.signer()
 	if err != nil {
-		return nil // said elsewhere
+		return err
 	}
 	for _, s := range k.all() {
 		superseded := s.kid != signs.kid && s.created.Before(signs.created) && k.mature(signs)

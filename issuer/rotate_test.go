@@ -392,3 +392,63 @@ func TestKeyIDsAreNoFlags(t *testing.T) {
 		}
 	}
 }
+
+// TestKeysRetiredAtOnce: two replicas that each retire the other's last key are not left without one.
+func TestKeysRetiredAtOnce(t *testing.T) {
+	t.Parallel()
+	c := &clock{}
+	a := openRing(t, filepath.Join(t.TempDir(), "keys"), c)
+	first, _ := a.Signer()
+	second := a.rotate()
+	c.advance(20 * time.Minute)
+	var between func()
+	slow, err := issuer.OpenKeyring(a.dir, "ES256", 20*time.Minute, func() time.Time {
+		if do := between; do != nil {
+			between = nil
+			do()
+		}
+		return c.now()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &ring{t, slow, a.dir, c}
+	between = func() { // it has seen that the other key may sign
+		if err := a.Retire(second); err != nil {
+			t.Errorf("retire the one: %v", err)
+		}
+	}
+	if err := b.Retire(first); err != nil || between != nil {
+		t.Fatalf("retire the other: got %v, and the first meanwhile: %v", err, between == nil)
+	}
+	third, err := b.Signer()
+	if err != nil || third == first || third == second {
+		t.Fatalf("got signer %q %v, want a new one", third, err)
+	}
+	a.tidy()
+	a.wants("the other replica", third, first, second, third)
+
+	// A replica that crashed in the middle leaves it to the next round, of whomever.
+	if err := os.WriteFile(filepath.Join(a.dir, third+".retired"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var both sync.WaitGroup
+	both.Go(a.tidy)
+	both.Go(b.tidy)
+	both.Wait()
+	a.tidy()
+	b.tidy()
+	fourth, err := a.Signer()
+	if err != nil || fourth == third {
+		t.Fatalf("got signer %q %v, want a new one", fourth, err)
+	}
+	a.wants("one replica", fourth, first, second, third, fourth)
+	b.wants("the other", fourth, first, second, third, fourth)
+
+	if err := os.WriteFile(filepath.Join(a.dir, fourth+".retired"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if kid, err := openRing(t, a.dir, c).Signer(); err != nil || kid == fourth {
+		t.Errorf("after a restart: got signer %q %v, want a new one", kid, err)
+	}
+}
