@@ -66,9 +66,7 @@ func TestEventsSayWhichStreamTheyAreOf(t *testing.T) {
 	if err := js.DeleteStream(t.Context(), events.StreamName); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := events.EnsureStream(t.Context(), js, events.Layout{}); err != nil {
-		t.Fatal(err)
-	}
+	ensure(t, nc)
 	publish(t, p, sessionRevocation("new"))
 	close(release)
 	eventually(t, "the new stream was read", func() bool { return s.Status().Rewinds > 0 && fresh.Load() > 0 })
@@ -118,9 +116,7 @@ func TestCatchUpSaysWhichStreamItIsOf(t *testing.T) {
 	if err := js.DeleteStream(t.Context(), events.StreamName); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := events.EnsureStream(t.Context(), js, events.Layout{}); err != nil {
-		t.Fatal(err)
-	}
+	ensure(t, nc)
 	publish(t, p, sessionRevocation("second"))
 	eventually(t, "the second stream was read", func() bool { n, ok := stamp("second"); return ok && n > 0 })
 	stop()

@@ -40,40 +40,45 @@ func publishMany(t *testing.T, p *events.Publisher, prefix string, from, to int)
 	}
 }
 
-// atBeacon is the place of a follower at a beacon that is soon gone.
-func atBeacon(t *testing.T, js jetstream.JetStream, f *followerUnderTest) events.Place {
+// placed is a stream with fifty statements and a beacon that lives for so long, and the place of a follower at the beacon.
+func placed(t *testing.T, life string) (srv *natstest.Server, js jetstream.JetStream, p *events.Publisher, at events.Place) {
 	t.Helper()
-	last := fleeting(t, js)
-	eventually(t, "a place at the beacon", func() bool { return f.Place().Last.Sequence >= last })
-	return f.Place()
-}
-
-// TestResume: a follower that goes on from the place of another one reads what came after it, and nothing else, as long as the stream proves
-// that it is the one of before.
-func TestResume(t *testing.T) {
-	t.Parallel()
-	srv := natstest.Start(t)
+	srv = natstest.Start(t)
 	nc := srv.Connect(t)
-	js := ensure(t, nc)
-	p := publisher(t, nc)
+	js, p = ensure(t, nc), publisher(t, nc)
 	publishMany(t, p, "s", 0, 50)
-	quiet := func(c *events.SubscriberConfig) { c.Silent = true }
-	first := follow(t, srv.URL(), quiet)
-	eventually(t, "all applied", func() bool { return len(first.copy()) == 50 })
-	at := atBeacon(t, js, first)
+	// Nobody else sends beacons yet: it must not think that its link is deaf.
+	f := follow(t, srv.URL(), func(c *events.SubscriberConfig) { c.Silent, c.BeaconInterval = true, time.Minute })
+	eventually(t, "all applied", func() bool { return len(f.copy()) == 50 })
+	last := beacon(t, js, life)
+	eventually(t, "a place at the beacon", func() bool { return f.Place().Last.Sequence >= last })
+	at = f.Place()
 	if info, err := js.Stream(t.Context(), events.StreamName); err != nil || !at.Stream.Equal(info.CachedInfo().Created) {
 		t.Fatalf("the place is in a stream created at %v, %v", at.Stream, err)
 	}
 	if at.Kept.Sequence != 50 || at.Last.Sequence != 51 || !at.Kept.Until.After(at.Last.Time) {
 		t.Fatalf("place %+v", at)
 	}
+	f.stop(t)
+	return srv, js, p, at
+}
 
+// TestResume: a follower that goes on from the place of another one reads what came after it, and nothing else.
+func TestResume(t *testing.T) {
+	t.Parallel()
+	srv, _, p, at := placed(t, "10m")
 	nothing := wentOn(t, srv.URL(), at)
 	nothing.wants(t, "s", 0, 0)
 	publishMany(t, p, "s", 50, 60)
 	nothing.wants(t, "s", 50, 60) // live
 	wentOn(t, srv.URL(), at).wants(t, "s", 50, 60)
+}
 
+// TestResumeBehindALandmarkThatIsGone: it goes on from the older one, as long as the stream proves that it is the one of before.
+func TestResumeBehindALandmarkThatIsGone(t *testing.T) {
+	t.Parallel()
+	srv, js, p, at := placed(t, "1s")
+	publishMany(t, p, "s", 50, 60)
 	gone(t, js, at.Last.Sequence)
 	kept := wentOn(t, srv.URL(), at)
 	kept.wants(t, "s", 49, 60) // the landmark itself is read again

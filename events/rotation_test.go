@@ -128,7 +128,7 @@ func TestRotatedCredentials(t *testing.T) {
 	file := p.put("node.creds", text)
 	s := serve(t, op.options)
 	said := &lines{}
-	nc, up, down := connected(t, events.ConnectConfig{URL: s.URL(), CredsFile: file, Logger: said.logger()})
+	_, up, down := connected(t, events.ConnectConfig{URL: s.URL(), CredsFile: file, Logger: said.logger()})
 	op.account.RevokeAt(user, time.Now().Add(time.Second))
 	account, err := s.Server().LookupAccount(op.account.Subject)
 	if err != nil {
@@ -147,15 +147,19 @@ func TestRotatedCredentials(t *testing.T) {
 
 	// Credentials that run out end the connection by themselves.
 	s.Stop()
-	waitFor(t, "the server's end is seen", func() bool { return !nc.IsConnected() })
+	await(t, "the server's end is seen", down)
+	short := func() {
+		text, _ := op.creds(3 * time.Second)
+		p.put("node.creds", text)
+	}
+	short() // before there is a server to connect to with the others
 	s.Restart(t)
 	waitFor(t, "the connection with short-lived credentials", func() bool {
-		text, _ := op.creds(3 * time.Second) // again, should these be over before they were used
-		p.put("node.creds", text)
 		select {
 		case <-up:
 			return true
 		case <-time.After(time.Second):
+			short() // these may be over before they were used
 			return false
 		}
 	})

@@ -35,10 +35,7 @@ func TestLedgerWhoseIDsAreTaken(t *testing.T) {
 			if err := js.DeleteStream(t.Context(), events.StreamName); err != nil {
 				t.Fatal(err)
 			}
-			stream, err := events.EnsureStream(t.Context(), js, events.Layout{})
-			if err != nil {
-				t.Fatal(err)
-			}
+			stream := anew(t, js)
 			last := uint64(0)
 			for id := range want {
 				m := nats.NewMsg(events.SubjectBeacon)

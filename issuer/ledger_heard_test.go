@@ -58,7 +58,11 @@ func TestLedgerIsHeardOfBeforeThereIsAStream(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := events.AskWhole(t.Context(), node); err != nil {
+	until(t, "the question is asked", func() bool { // a busy server may have had no time for it
+		_, err = events.AskWhole(t.Context(), node)
+		return !errors.Is(err, events.ErrUnavailable)
+	})
+	if err != nil {
 		t.Errorf("one that will run: %v", err)
 	}
 	if err := i.Close(); err != nil {

@@ -1,6 +1,7 @@
 package issuer_test
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -51,9 +52,20 @@ func wipe(t *testing.T, r *rig, recreate bool) {
 	if !recreate {
 		return
 	}
-	if _, err := events.EnsureStream(t.Context(), js, events.Layout{}); err != nil {
-		t.Fatal(err)
-	}
+	anew(t, js)
+}
+
+// anew makes the stream. A server that is still clearing the one of before is asked again.
+func anew(t *testing.T, js jetstream.JetStream) (stream jetstream.Stream) {
+	t.Helper()
+	until(t, "the stream exists", func() bool {
+		var err error
+		if stream, err = events.EnsureStream(t.Context(), js, events.Layout{}); err != nil && !errors.Is(err, events.ErrUnavailable) {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
+	return stream
 }
 
 // back waits until the stream holds all of them again, word for word.

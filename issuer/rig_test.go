@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 const (
 	iss      = "https://issuer.example/auth"
 	password = "correct horse battery staple"
-	deadline = time.Minute // for what will happen at once on a machine with nothing else to do
+	deadline = 3 * time.Minute // for what will happen at once on a machine with nothing else to do
 
 	// beaconInterval is above the default: a machine too busy to bring a beacon back in four of them makes the feed connect anew.
 	beaconInterval = 3 * time.Second

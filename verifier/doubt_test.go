@@ -34,7 +34,7 @@ func newDoubtRig(t *testing.T, change func(*verifier.Config)) *doubtRig {
 	r.gone = keepers(t, r.ask, r.k)
 	r.whole(t, r.revoke(t, "known"))
 	r.Verifier, _ = node(t, server.URL(), func(c *verifier.Config) {
-		c.LedgerWait, c.MaxStaleness, r.conn = time.Minute, time.Minute, c.NATS
+		c.LedgerWait, c.MaxStaleness, r.conn = time.Hour, 10*time.Minute, c.NATS
 		if change != nil {
 			change(c)
 		}
@@ -100,9 +100,7 @@ func TestRewindMakesNothingNewer(t *testing.T) {
 		t.Fatal(err)
 	}
 	lost := time.Now()
-	if _, err := events.EnsureStream(t.Context(), r.js, events.Layout{}); err != nil {
-		t.Fatal(err)
-	}
+	made(t, r.js, events.Layout{})
 	r.follows(t, "the new stream is followed", func(st events.Status) bool { return st.Rewinds > 0 })
 	r.givesBack(t, lost)
 }
@@ -116,9 +114,7 @@ func TestRewindWaitsForOneWhoIsAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	lost := time.Now()
-	if _, err := events.EnsureStream(t.Context(), r.js, events.Layout{}); err != nil {
-		t.Fatal(err)
-	}
+	made(t, r.js, events.Layout{})
 	r.follows(t, "the new stream is followed", func(st events.Status) bool {
 		return st.Rewinds > 0 && strings.Contains(st.LastError, events.ErrNoLedger.Error())
 	})

@@ -41,10 +41,20 @@ func ensure(t *testing.T, nc *nats.Conn, l events.Layout) jetstream.JetStream {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := events.EnsureStream(t.Context(), js, l); err != nil {
-		t.Fatal(err)
-	}
+	made(t, js, l)
 	return js
+}
+
+// made makes the stream. A server that is still clearing one of before is asked again.
+func made(t *testing.T, js jetstream.JetStream, l events.Layout) {
+	t.Helper()
+	eventually(t, "the stream exists", func() bool {
+		_, err := events.EnsureStream(t.Context(), js, l)
+		if err != nil && !errors.Is(err, events.ErrUnavailable) {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
 }
 
 func publisher(t *testing.T, nc *nats.Conn) *events.Publisher {

@@ -18,7 +18,7 @@ func overWith(t testing.TB, what string, ctx context.Context, want error) {
 	t.Helper()
 	select {
 	case <-ctx.Done():
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		t.Fatalf("%s: the watch did not end", what)
 	}
 	if got := context.Cause(ctx); !errors.Is(got, want) {

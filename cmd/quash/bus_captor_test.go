@@ -33,7 +33,7 @@ func (c captor) ask(subject, reply string, body any) {
 		err = c.nc.PublishRequest(subject, reply, data)
 	}
 	if err == nil { // the API answers in order
-		_, err = c.nc.Request("$JS.API.STREAM.INFO.QUASH", nil, 10*time.Second)
+		_, err = c.nc.Request("$JS.API.STREAM.INFO.QUASH", nil, patience)
 	}
 	if err != nil {
 		c.t.Fatal(err)

@@ -54,7 +54,7 @@ func TestDeploy_nodeForgesNothing(t *testing.T) {
 	beacon := nats.NewMsg(events.SubjectBeacon)
 	beacon.Data = text
 	beacon.Header.Set("Nats-TTL", "60s")
-	if _, err := evil.RequestMsg(beacon, 5*time.Second); err != nil {
+	if _, err := evil.RequestMsg(beacon, patience); err != nil {
 		t.Fatal(err)
 	}
 	ask := func(subject, reply string, body any) {
@@ -68,7 +68,7 @@ func TestDeploy_nodeForgesNothing(t *testing.T) {
 			err = evil.PublishRequest(subject, reply, data)
 		}
 		if err == nil { // the API answers in order
-			_, err = evil.Request("$JS.API.STREAM.INFO.QUASH", nil, 5*time.Second)
+			_, err = evil.Request("$JS.API.STREAM.INFO.QUASH", nil, patience)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -97,7 +97,7 @@ func TestDeploy_nodeForgesNothing(t *testing.T) {
 		"Nats-Time-Stamp": time.Now().UTC().Add(time.Hour).Format(time.RFC3339Nano), "Nats-Msg-Id": "forged", "Nats-TTL": "60s"} {
 		dressed.Header.Set(name, value)
 	}
-	if _, err := evil.RequestMsg(dressed, 5*time.Second); err != nil {
+	if _, err := evil.RequestMsg(dressed, patience); err != nil {
 		t.Fatal(err)
 	}
 	for _, live := range []string{"quash.live.session-revoked.issuer", "quash.live.beacon"} {
@@ -155,7 +155,7 @@ func TestDeploy_nodeForgesNothing(t *testing.T) {
 	used := nats.NewMsg(events.SubjectOnce + ".token")
 	used.Data = []byte("first")
 	used.Header.Set("Nats-TTL", "60s")
-	if _, err := evil.RequestMsg(used, 5*time.Second); err != nil {
+	if _, err := evil.RequestMsg(used, patience); err != nil {
 		t.Fatal(err)
 	}
 	for _, header := range []string{"", "Nats-Rollup: sub", "Nats-Rollup: all", "Nats-Expected-Last-Subject-Sequence: 1", "KV-Operation: PURGE", "Nats-TTL: 1s"} {
@@ -163,7 +163,7 @@ func TestDeploy_nodeForgesNothing(t *testing.T) {
 		if name, value, ok := strings.Cut(header, ": "); ok {
 			again.Header.Set(name, value)
 		}
-		if _, err := evil.RequestMsg(again, 5*time.Second); err != nil {
+		if _, err := evil.RequestMsg(again, patience); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -186,7 +186,7 @@ func stored(t *testing.T, operator *nats.Conn, seq uint64) (m struct {
 	Data    []byte `json:"data"`
 }) {
 	t.Helper()
-	answer, err := operator.Request("$JS.API.STREAM.MSG.GET.QUASH", fmt.Appendf(nil, `{"seq":%d}`, seq), 5*time.Second)
+	answer, err := operator.Request("$JS.API.STREAM.MSG.GET.QUASH", fmt.Appendf(nil, `{"seq":%d}`, seq), patience)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -72,7 +72,7 @@ func ordersNothing(t *testing.T, as func(role string) *nats.Conn, readers map[st
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m, err := nc.Request("$JS.API.CONSUMER.CREATE.QUASH."+reader, cfg, 10*time.Second); err != nil {
+		if m, err := nc.Request("$JS.API.CONSUMER.CREATE.QUASH."+reader, cfg, patience); err != nil {
 			t.Fatalf("%s: %v", role, err)
 		} else if answer := (struct{ Error *jetstream.APIError }{}); json.Unmarshal(m.Data, &answer) != nil || answer.Error != nil {
 			t.Fatalf("%s has no reader: %s", role, m.Data)
@@ -86,7 +86,7 @@ func ordersNothing(t *testing.T, as func(role string) *nats.Conn, readers map[st
 				}
 			}
 		}
-		if _, err := nc.Request("$JS.API.STREAM.INFO.QUASH", nil, 10*time.Second); err != nil {
+		if _, err := nc.Request("$JS.API.STREAM.INFO.QUASH", nil, patience); err != nil {
 			t.Errorf("%s: %v", role, err)
 		}
 	}

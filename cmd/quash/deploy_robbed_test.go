@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,14 +42,21 @@ func TestDeploy_robbedReader(t *testing.T) {
 		t.Fatal(err)
 	}
 	robbing, enough := context.WithCancel(ctx)
-	robbed := make(chan struct{})
+	robbed, twice := make(chan struct{}), make(chan struct{})
+	var reading atomic.Bool
 	go func() {
 		defer close(robbed)
-		for robbing.Err() == nil {
+		for n := 0; robbing.Err() == nil; {
+			begun := reading.Load()
 			m := nats.NewMsg(events.SubjectBeacon)
 			m.Data = []byte(`{"batch":1000,"no_wait":true}`)
 			m.Header.Set("Nats-TTL", "60s")
-			_, _ = a.RequestMsgWithContext(robbing, m) // until it is enough
+			_, err := a.RequestMsgWithContext(robbing, m) // until it is enough
+			if begun && err == nil {
+				if n++; n == 2 {
+					close(twice)
+				}
+			}
 		}
 	}()
 	b, err := events.NewSubscriber(events.SubscriberConfig{Conn: s.connect("verifier", "api-2"), Reader: "api-2", CatchUpBatch: 50})
@@ -58,7 +66,17 @@ func TestDeploy_robbedReader(t *testing.T) {
 	got := &keys{all: map[string]int{}}
 	run, cancel := context.WithCancel(ctx)
 	done := make(chan error, 1)
-	go func() { done <- b.Run(run, got.apply) }()
+	go func() {
+		done <- b.Run(run, func(ctx context.Context, batch []events.Event) error {
+			// It stands still with more to read than it has at hand, until it was robbed.
+			reading.Store(true)
+			select {
+			case <-twice:
+			case <-robbing.Done():
+			}
+			return got.apply(ctx, batch)
+		})
+	}()
 	wait := func(what string, ok func() bool) {
 		t.Helper()
 		for deadline := time.Now().Add(patience); !ok(); <-time.After(5 * time.Millisecond) {

@@ -60,9 +60,14 @@ func TestReceipt_frozenNode(t *testing.T) {
 			[]string{"no confirmation from frozen, which was not heard of", "not confirmed within 1s by frozen"}},
 		{[]string{"status", "--expect", "frozen"}, []string{"no answer from frozen: "}},
 	} {
-		out, err := quashCommand(append(c.args, "--nats", server.URL())...).CombinedOutput()
-		if err == nil || slices.ContainsFunc(c.want, func(w string) bool { return !strings.Contains(string(out), w) }) {
-			t.Errorf("quash %v: got %v, %s, want a failure that says %q", c.args, err, out, c.want)
+		for { // again, if the other node was too busy to answer, and is named as well
+			out, err := quashCommand(append(c.args, "--nats", server.URL())...).CombinedOutput()
+			if err != nil && !slices.ContainsFunc(c.want, func(w string) bool { return !strings.Contains(string(out), w) }) {
+				break
+			}
+			if err == nil || ctx.Err() != nil {
+				t.Fatalf("quash %v: got %v, %s, want a failure that says %q", c.args, err, out, c.want)
+			}
 		}
 	}
 

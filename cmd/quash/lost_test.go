@@ -73,7 +73,7 @@ func TestIssuer_lostStream(t *testing.T) {
 	if strings.Contains(first.output(), "WARNING") {
 		t.Errorf("the first start warns:\n%s", first.output())
 	}
-	answer, err := nc.Request("$JS.API.STREAM.DELETE.QUASH", nil, 5*time.Second)
+	answer, err := nc.Request("$JS.API.STREAM.DELETE.QUASH", nil, patience)
 	if err != nil || !json.Valid(answer.Data) || !strings.Contains(string(answer.Data), `"success":true`) {
 		t.Fatalf("removing the stream: %v", err)
 	}

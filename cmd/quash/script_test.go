@@ -20,7 +20,7 @@ import (
 )
 
 // patience is when a broken run is given up. A healthy one never waits for it.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 func TestScripts(t *testing.T) {
 	t.Parallel()

@@ -48,7 +48,7 @@ func TestSlowClients(t *testing.T) {
 		t.Fatalf("an ordinary request meanwhile: %v, %v", answer, err)
 	}
 	_ = answer.Body.Close()
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(patience)
 	for i, c := range held {
 		if err := c.SetReadDeadline(deadline); err != nil {
 			t.Fatal(err)
@@ -101,7 +101,7 @@ func TestUnreadAnswers(t *testing.T) {
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("the answer ends with %v", err)
 		}
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		t.Error("a connection that reads no answer is held")
 	}
 	_ = c.Close()

@@ -12,7 +12,7 @@ import (
 
 // patience is how long a server may take to come up or to form a cluster. It is
 // a limit for broken runs, not something a healthy run waits for.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // Server is one nats-server with JetStream in this process.
 type Server struct {
