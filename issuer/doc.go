@@ -14,7 +14,8 @@
 //
 // Each subject has a generation, an integer in every access token (gen) and every session. Revoking a subject raises
 // it: one write, whatever the number of sessions, exact without any clock, so that a login right after "revoke all", in
-// the same second, gives a living token and no older one lives.
+// the same second, gives a living token and no older one lives. It is raised to the seconds since 2025 at least, so that
+// records which were put back from a backup do not repeat one.
 //
 // # Refresh tokens
 //

@@ -53,9 +53,9 @@ func (m mark) write() (write, error) {
 	return write{key: m.key, value: value, revision: m.revision}, nil
 }
 
-// apply gives a subject's statement its generation: one more than now, or what was asked for. If there is no room for another, the
+// apply gives a subject's statement its generation: the next one, or what was asked for. If there is no room for another, the
 // statement has none and is about the time, as those about clients are.
-func (m *mark) apply(r events.Revocation, asked uint64) events.Revocation {
+func (m *mark) apply(r events.Revocation, asked uint64, now time.Time) events.Revocation {
 	if r.Scope != events.Subject {
 		return r
 	}
@@ -68,12 +68,20 @@ func (m *mark) apply(r events.Revocation, asked uint64) events.Revocation {
 	case tried: // raised already
 		r.Gen = m.Gen
 	case m.Gen < events.MaxGen:
-		r.Gen = m.Gen + 1
+		r.Gen = m.next(now)
 	default:
 		r.Gen = 0
 	}
 	return r
 }
+
+// next is one more, or the number of this second since 2025 if that is more. Records that were put back from a backup do not know the
+// generations of tokens that were issued since; those are smaller, whatever the clock does to later ones.
+func (m *mark) next(now time.Time) uint64 {
+	return max(m.Gen+1, uint64(min(max(now.Unix()-generationZero, 0), events.MaxGen)))
+}
+
+var generationZero = time.Date(2025, time.January, 1, 0, 0, 0, 0, time.UTC).Unix()
 
 // join raises the mark to the statement; it only ever rises. A cutoff stays below latest: a publisher's clock may be ahead a
 // little, but nobody shuts out the logins of years to come. It reports whether anything changed.

@@ -121,12 +121,13 @@ func TestForeignRecords(t *testing.T) {
 		}
 	}
 	s, stranger := r.login("ann"), r.login("bob")
+	gen := fmt.Sprintf(`"gen":%.0f,`, claimNumber(t, s.Access, "gen"))
 	for _, one := range []struct {
 		key, neighbour, required string
 		deletable                bool
 		try                      func() answer
 	}{
-		{issuer.MarkKey(events.Subject, u.Sub), issuer.MarkKey(events.Subject, other.Sub), `"gen":2,`, false, func() answer { return r.refresh(s.Refresh) }},
+		{issuer.MarkKey(events.Subject, u.Sub), issuer.MarkKey(events.Subject, other.Sub), gen, false, func() answer { return r.refresh(s.Refresh) }},
 		{issuer.SessionKey(s.Sid), issuer.SessionKey(stranger.Sid), `,"state":"live"`, true, func() answer { return r.refresh(s.Refresh) }},
 		{issuer.UserKey(u.Sub), issuer.UserKey(other.Sub), `"name":"ann",`, false, func() answer { return r.tryLogin("ann", password) }},
 		{issuer.NameKey("ann"), issuer.NameKey("bob"), `,"sub":"` + u.Sub + `"`, false, func() answer { return r.tryLogin("ann", password) }},
@@ -227,12 +228,13 @@ func TestForeignRecordHoldsNobodyUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	const high = 1 << 40
 	subjects := []string{ann.Sub}
 	for n := range 20 { // more than are written at once
 		subjects = append(subjects, fmt.Sprintf("nobody-%d", n))
 	}
 	for _, sub := range append(subjects, bob.Sub) {
-		if _, err := p.Publish(t.Context(), events.Revocation{Issuer: iss, Scope: events.Subject, Key: sub, Gen: 50}); err != nil {
+		if _, err := p.Publish(t.Context(), events.Revocation{Issuer: iss, Scope: events.Subject, Key: sub, Gen: high}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -240,9 +242,34 @@ func TestForeignRecordHoldsNobodyUp(t *testing.T) {
 		g, _, _ := issuer.Mark(t.Context(), r.Issuer, events.Subject, u.Sub)
 		return g
 	}
-	until(t, "bob's mark has his statement", func() bool { return gen(bob) == 50 })
+	until(t, "bob's mark has his statement", func() bool { return gen(bob) == high })
 	v.put(key, good)
-	until(t, "ann's restored mark has hers", func() bool { return gen(ann) == 50 })
+	until(t, "ann's restored mark has hers", func() bool { return gen(ann) == high })
+}
+
+// TestRestoredMarkCoversWhatCameAfterIt: a backup's record knows nothing of the generations that were given out since.
+func TestRestoredMarkCoversWhatCameAfterIt(t *testing.T) {
+	t.Parallel()
+	nats, c := server(t), &clock{}
+	r := start(t, nats.URL(), func(cfg *issuer.Config) { cfg.Now = c.now })
+	v := newVandal(t, nats.Connect(t))
+	ann := r.user("ann")
+	revoke := func() {
+		t.Helper()
+		if _, err := r.Revoke(t.Context(), events.Revocation{Scope: events.Subject, Key: ann.Sub}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	revoke()
+	key := issuer.MarkKey(events.Subject, ann.Sub)
+	backup := string(v.last(key).Data)
+	revoke()
+	lost := r.login("ann")
+	v.put(key, backup)
+	r.advance(c, 5*time.Second)
+	r.alive("what came after the backup", lost.Access)
+	revoke()
+	r.dead("what came after the backup", lost.Access)
 }
 
 // TestRollupHeaderIsRefused: copied into the bucket, a message with this header would empty it.

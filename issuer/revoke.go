@@ -12,7 +12,7 @@ import (
 
 // Revoke ends what the statement names, here and on every node: first the refresh side, durably, together with the intent to
 // publish, then the statement. It is the one way by which sessions end. The statement's Issuer may be empty; Gen of a
-// subject may be zero, which raises the subject's generation by one.
+// subject may be zero, which raises the subject's generation, to the seconds since 2025 at least.
 //
 // nil means that both halves are durable. On any other result the call may be repeated; what was begun is finished by
 // Run in any case. Errors: events.ErrInvalid (fix the statement), ErrUnavailable (retry).
@@ -200,7 +200,7 @@ func (i *Issuer) raise(ctx context.Context, r events.Revocation) (events.Ack, er
 		if !fixed && r.Scope != events.Key { // a key is covered whole
 			whole.Before = i.cfg.Now()
 		}
-		if whole, err = i.complete(ctx, m.apply(whole, r.Gen)); err != nil {
+		if whole, err = i.complete(ctx, m.apply(whole, r.Gen, i.cfg.Now())); err != nil {
 			return events.Ack{}, err
 		}
 		m.join(whole, i.latestCutoff())
