@@ -306,7 +306,7 @@ func keyKind(key string) string {
 		return "user"
 	case 's', 'x':
 		return "session"
-	case 'm':
+	case 'm', 'e':
 		return "mark"
 	case 'k':
 		return "client"

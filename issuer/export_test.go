@@ -272,6 +272,13 @@ func Recode(key string, value []byte) ([]byte, error) {
 		}
 		w, err := m.write()
 		return w.value, err
+	case 'e':
+		l, err := decodeLasting(r)
+		if err != nil {
+			return nil, err
+		}
+		w, err := l.write()
+		return w.value, err
 	case 's':
 		s, err := decodeSession(r)
 		if err != nil {
@@ -495,4 +502,26 @@ func PublishLost(ctx context.Context, i *Issuer, lost []events.Revocation) error
 	}
 	_, err = i.publishLost(ctx, lost, seen)
 	return errors.Join(err, seen.Close())
+}
+
+// RenewKeys does one round.
+func RenewKeys(ctx context.Context, i *Issuer) error { return i.renewKeys(ctx) }
+
+// SetAskedMost before Run.
+func SetAskedMost(i *Issuer, most int) { i.renewals.askedMost = most }
+
+// LastingKey of a kid.
+var LastingKey = lastingKey
+
+// Still is the reason of a renewal.
+var Still = still
+
+// Lasting reports whether a kid has such a record.
+func Lasting(ctx context.Context, i *Issuer, kid string) (lasts, own bool, err error) {
+	r, err := i.store.get(ctx, lastingKey(kid))
+	if err != nil || !r.exists() {
+		return false, false, err
+	}
+	l, err := decodeLasting(r)
+	return true, l.Own, err
 }

@@ -225,10 +225,18 @@ func (i *Issuer) reconcileOne(ctx context.Context, e events.Event) error {
 			if err2 != nil {
 				return err2
 			}
-			if !m.join(r, i.latestCutoff()) {
+			also, err2 := i.last(ctx, r, false)
+			if err2 != nil {
+				return err2
+			}
+			switch {
+			case m.join(r, i.latestCutoff()):
+				err = i.writeMark(ctx, &m, also...)
+			case len(also) > 0:
+				_, err = i.store.commit(ctx, also...)
+			default:
 				return nil
 			}
-			err = i.writeMark(ctx, &m)
 		}
 		if !errors.Is(err, ErrConflict) {
 			return err

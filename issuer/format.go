@@ -30,6 +30,7 @@ const (
 
 	kindAlteration = "alteration"
 	kindFamily     = "family"
+	kindLasting    = "lasting"
 )
 
 // neverDeleted: the issuer deletes sessions, their index records and pointers only. A deleted mark would be an un-revocation.

@@ -2,12 +2,10 @@ package issuer
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -50,6 +48,7 @@ type Issuer struct {
 	patience     atomic.Int64 // Timeout, see maxAlteration; shorter in tests
 	ledger       ledger
 	counts       counts
+	renewals     renewals
 	poisoned     sync.Once    // the first invalid statement is logged
 	probed       atomic.Int32 // see serveReady
 	running      atomic.Bool
@@ -165,6 +164,10 @@ func New(ctx context.Context, c Config) (_ *Issuer, err error) {
 	if err = i.openLedger(); err != nil {
 		return nil, errors.Join(err, i.deny.Close())
 	}
+	if err = i.revokeKnown(); err != nil {
+		return nil, errors.Join(err, i.ledger.close(), i.deny.Close())
+	}
+	i.renewals = i.newRenewals()
 	i.handler = i.routes()
 	return i, nil
 }
@@ -179,28 +182,6 @@ func (i *Issuer) Users() Users {
 
 // Handler serves all endpoints, under the path of the issuer URL.
 func (i *Issuer) Handler() http.Handler { return i.handler }
-
-// loadRevokedKeys: a revoked key stays out of use for good, although its statement is forgotten one day. That there is a record
-// is enough, whatever it says.
-func (i *Issuer) loadRevokedKeys(ctx context.Context) error {
-	prefix := markKey(events.Key, "")
-	marks, err := i.store.keys(ctx, prefix+"*")
-	if err != nil {
-		return err
-	}
-	var foreign error
-	for _, m := range marks {
-		kid, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(m, prefix))
-		if err != nil {
-			foreign = errors.Join(foreign, badRecord(m, errors.New("names no key")))
-			continue
-		}
-		if err := i.keys.revoke(string(kid)); err != nil {
-			return err
-		}
-	}
-	return foreign
-}
 
 // memoBytes holds some 15,000 tokens.
 const memoBytes = 32 << 20
@@ -250,6 +231,7 @@ func (i *Issuer) Run(ctx context.Context) error {
 		all.Go(func() { i.every(ctx, ledgerInterval, "tend the ledger", nil, i.tend) })
 	}
 	all.Go(func() { i.watchClients(ctx) })
+	all.Go(func() { i.keepRevoked(ctx) })
 	all.Go(func() {
 		i.every(ctx, i.cfg.RepairInterval, "repair", nil, func(ctx context.Context) error {
 			return errors.Join(i.repair(ctx), i.unpark(ctx), i.saveCursor(ctx), i.loadRevokedKeys(ctx), i.tidyKeys())

@@ -42,7 +42,8 @@ type keyring struct {
 	mu      sync.RWMutex // guards what follows
 	keys    []signingKey // newest first
 	revoked map[string]bool
-	set     []byte // the JWK Set, encoded
+	notes   map[string]time.Time // about revoked keys, whose files may be gone
+	set     []byte               // the JWK Set, encoded
 }
 
 func method(alg string) (jwt.SigningMethod, error) {
@@ -124,6 +125,7 @@ func (k *keyring) load() error {
 		}
 		return strings.Compare(a.kid, b.kid)
 	})
+	k.readNotes(entries)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.keys = keys

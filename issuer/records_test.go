@@ -453,7 +453,7 @@ func FuzzRecord(f *testing.F) {
 	index, peers := issuer.IndexKey("x", "c", "AAAAAAAAAAAAAAAAAAAAAA"), issuer.PeersKey("x")
 	hash := "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 	family := issuer.FamilyKey("AAAAAAAAAAAAAAAAAAAAAA")
-	change, client := issuer.PointerKey(user), issuer.ClientKey("c")
+	change, client, lasting := issuer.PointerKey(user), issuer.ClientKey("c"), issuer.LastingKey("x")
 	for _, s := range []string{"", "{}", `{"kind":"alteration","v":1,"key":"` + change + `","began":1,"by":"admin","txn":"t"}`,
 		`{"kind":"form","v":1,"key":"f.login","secret":"` + hash + `"}`,
 		`{"kind":"code","v":1,"key":"` + code + `","sub":"x","gen":1,"auth":1,"client":"c","redirect":"r","challenge":"` + challenge + `","nonce":"n","scope":["a"],"agent":"a","until":2,"used":true}`,
@@ -463,12 +463,13 @@ func FuzzRecord(f *testing.F) {
 		`{"kind":"session","v":1,"key":"` + session + `","sub":"x","client":"c","gen":1,"auth":1,"idle":2,"end":3,"tag":"` + hash + `","cur":"` + hash + `","count":0,"state":"live","agent":"curl/8"}`, `{"kind":"index","v":1,"key":"` + index + `"}`,
 		`{"kind":"user","v":1,"key":"` + user + `","name":"x","scopes":["a"],"disabled":false,"created":1}`,
 		`{"kind":"client","v":1,"key":"` + client + `","on":false,"statement":"id","open":true,"before":1}`, `{"kind":"client","v":1,"key":"` + client + `","on":true}`,
+		`{"kind":"lasting","v":1,"key":"` + lasting + `","own":true,"statement":{"v":1,"id":"a","iss":"i","scope":"key","key":"x","until":4102444800,"by":"admin"}}`,
 		`{"kind":"peers","v":1,"key":"` + peers + `","peers":[{"hash":"h","left":9.5,"at":1}]}`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, value []byte) {
 		accepted := 0
-		for _, key := range []string{mark, session, user, index, code, change, peers, issuer.TicketKey, family, client} {
+		for _, key := range []string{mark, session, user, index, code, change, peers, issuer.TicketKey, family, client, lasting} {
 			once, err := issuer.Recode(key, value)
 			if err != nil {
 				if !errors.Is(err, issuer.ErrRecord) || !errors.Is(err, issuer.ErrUnavailable) || !strings.Contains(err.Error(), key) {

@@ -71,28 +71,37 @@ func (i *Issuer) publish(ctx context.Context, r events.Revocation) (events.Ack, 
 	if !r.Until.IsZero() && !r.Until.After(i.cfg.Now()) && !r.At.IsZero() {
 		return events.Ack{ID: r.ID}, nil // an intent of long ago: no token that it covers is alive
 	}
+	r, ack, err := i.deliver(ctx, r)
+	if err != nil {
+		return events.Ack{}, err
+	}
+	i.log.Info("revoked", "id", r.ID, "scope", r.Scope.String(), "sequence", ack.Sequence, "by", r.By, "actor", r.Actor,
+		"reason", r.Reason, "txn", r.Txn)
+	return ack, i.step("published")
+}
+
+// deliver returns the statement as it went to the stream and into the own denylist.
+func (i *Issuer) deliver(ctx context.Context, r events.Revocation) (events.Revocation, events.Ack, error) {
 	asked := r.Until
 	r, err := i.complete(ctx, r)
 	if err != nil {
-		return events.Ack{}, err
+		return r, events.Ack{}, err
 	}
 	open := r
 	open.Until = asked // left open, it may differ from that of an earlier attempt with this ID
 	ack, err := i.publisher.Publish(ctx, open)
 	if err != nil {
 		if errors.Is(err, events.ErrInvalid) {
-			return events.Ack{}, err
+			return r, events.Ack{}, err
 		}
-		return events.Ack{}, fmt.Errorf("publish the statement: %w", unavailable(err))
+		return r, events.Ack{}, fmt.Errorf("publish the statement: %w", unavailable(err))
 	}
 	own := []cache.Statement{statement(r, ack.Sequence)}
 	i.ledger.record(i.deny, []events.Revocation{r}, own)
 	if err := i.deny.Apply(own); err != nil {
 		i.log.Error("own denylist refused a statement", "id", r.ID, "error", err)
 	}
-	i.log.Info("revoked", "id", r.ID, "scope", r.Scope.String(), "sequence", ack.Sequence, "by", r.By, "actor", r.Actor,
-		"reason", r.Reason, "txn", r.Txn)
-	return ack, i.step("published")
+	return r, ack, nil
 }
 
 // endSession ends one session. A session that is not in the store, or in another form than ours, has no refresh side.
@@ -217,7 +226,11 @@ func (i *Issuer) raise(ctx context.Context, r events.Revocation) (events.Ack, er
 		if err != nil {
 			return events.Ack{}, err
 		}
-		err = i.writeMark(ctx, &m, pointer)
+		also, err := i.last(ctx, whole, true)
+		if err != nil {
+			return events.Ack{}, err
+		}
+		err = i.writeMark(ctx, &m, append(also, pointer)...)
 		if errors.Is(err, ErrConflict) {
 			continue
 		}

@@ -16,6 +16,7 @@ import (
 //
 //	<kid>.retired  the instant since when the key signs no more; it is removed when no token that it signed can be alive
 //	<kid>.made     a key that was made to follow another, before it is known whether it does
+//	<kid>.revoked  the key was revoked; stays when it is removed (keynote.go)
 //	<kid>.next     the kid of the key that follows it: of replicas that rotate at once only one can make this file
 //
 // Each step is one atomic change of the directory and what is left to do can be read from it, so a crash between steps costs

@@ -13,6 +13,8 @@ type Stats struct {
 	InvalidStatements uint64
 	// Returned statements: the stream had lost them and has them again. Find out who wiped or restored it.
 	Returned uint64
+	// Renewed statements about revoked keys: the issuer says again that they are, for ever.
+	Renewed uint64
 	// Clients known, disabled ones included.
 	Clients int
 	// ClientsFileProblem is why Config.ClientsFile cannot be used as it is now; empty: it is in force.
@@ -35,7 +37,7 @@ type Stats struct {
 
 // counts are the counters of Stats that no part keeps for itself.
 type counts struct {
-	returned, right, wrong, throttled, minted atomic.Uint64
+	returned, renewed, right, wrong, throttled, minted atomic.Uint64
 }
 
 // password counts the outcome of showing one.
@@ -55,7 +57,7 @@ func (c *counts) password(err error) {
 func (i *Issuer) Stats() Stats {
 	c := &i.counts
 	s := Stats{
-		InvalidStatements: i.deny.Stats().Invalid, Returned: c.returned.Load(), Clients: len(i.clients.Load().byID),
+		InvalidStatements: i.deny.Stats().Invalid, Returned: c.returned.Load(), Renewed: c.renewed.Load(), Clients: len(i.clients.Load().byID),
 		PasswordsRight: c.right.Load(), PasswordsWrong: c.wrong.Load(), PasswordsThrottled: c.throttled.Load(),
 		LoginsHasty: i.haste.logins.Load(), TokensHasty: i.haste.tokens.Load(), ListsHasty: i.haste.lists.Load(),
 		RevocationsThrottled: i.limit.refused.Load(), OnceMinted: c.minted.Load(),

@@ -13,7 +13,7 @@ type issuerCollector struct {
 
 	open, file, ledger, clients *prometheus.Desc
 
-	passwords, hasty, throttled, minted, returned, invalid *prometheus.Desc
+	passwords, hasty, throttled, minted, returned, renewed, invalid *prometheus.Desc
 }
 
 func newIssuerCollector(get func() *issuer.Issuer) *issuerCollector {
@@ -29,12 +29,13 @@ func newIssuerCollector(get func() *issuer.Issuer) *issuerCollector {
 		throttled: desc("quash_issuer_revocations_throttled_total", "Revocations over HTTP refused because one operator or system was too fast."),
 		minted:    desc("quash_issuer_one_time_minted_total", "One-time tokens given out."),
 		returned:  desc("quash_issuer_statements_returned_total", "Statements that the stream had lost and was given back."),
+		renewed:   desc("quash_issuer_statements_renewed_total", "Statements about revoked keys that were published again, so that nodes never forget them."),
 		invalid:   desc("quash_issuer_statements_invalid_total", "Statements of the stream that make no sense and have no effect."),
 	}
 }
 
 func (c *issuerCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.open, c.file, c.clients, c.ledger, c.passwords, c.hasty, c.throttled, c.minted, c.returned, c.invalid} {
+	for _, d := range []*prometheus.Desc{c.open, c.file, c.clients, c.ledger, c.passwords, c.hasty, c.throttled, c.minted, c.returned, c.renewed, c.invalid} {
 		ch <- d
 	}
 	c.report.describe(ch)
@@ -59,6 +60,7 @@ func (c *issuerCollector) Collect(ch chan<- prometheus.Metric) {
 	counter(ch, c.throttled, s.RevocationsThrottled)
 	counter(ch, c.minted, s.OnceMinted)
 	counter(ch, c.returned, s.Returned)
+	counter(ch, c.renewed, s.Renewed)
 	counter(ch, c.invalid, s.InvalidStatements)
 	c.report.collect(ch, i.Report())
 }

@@ -31,6 +31,7 @@ func TestMetrics_names(t *testing.T) {
 		"quash_issuer_open", "quash_issuer_clients_file_ok", "quash_issuer_clients", "quash_issuer_ledger_ok", "quash_issuer_passwords_total",
 		"quash_issuer_own_throttled_total",
 		"quash_issuer_revocations_throttled_total", "quash_issuer_one_time_minted_total", "quash_issuer_statements_returned_total",
+		"quash_issuer_statements_renewed_total",
 		"quash_issuer_statements_invalid_total", "quash_snapshot_ok", "quash_one_time_redeemed_total", "quash_ready", "quash_unenforceable_issuers",
 		"quash_tokens_refused_total", "quash_feed_total",
 	}

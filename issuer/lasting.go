@@ -1,0 +1,187 @@
+package issuer
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/quash-auth/quash/cache"
+	"github.com/quash-auth/quash/events"
+)
+
+// lasting is what the issuer says again and again: a key was revoked whole. Who stole it makes tokens with any iat and exp, so there is no
+// instant after which none of them can be alive. The record is made once, and never deleted.
+type lasting struct {
+	// Own: the key was in our directory. Anybody who may publish can invent others.
+	Own bool `json:"own"`
+	// Statement is the one by which it was revoked: who, when and why.
+	Statement json.RawMessage `json:"statement"`
+
+	kid      string
+	revision uint64
+	said     events.Revocation
+}
+
+const lastingPrefix = "e.key."
+
+func lastingKey(kid string) string {
+	return lastingPrefix + base64.RawURLEncoding.EncodeToString([]byte(kid))
+}
+
+func decodeLasting(r record) (lasting, error) {
+	l := lasting{revision: r.revision}
+	err := r.decode(kindLasting, field{name: "own", into: &l.Own}, field{name: "statement", into: &l.Statement})
+	if err != nil {
+		return lasting{}, err
+	}
+	if l.said, err = events.Decode(l.Statement); err == nil && (l.said.Scope != events.Key || lastingKey(l.said.Key) != r.key) {
+		err = errors.New("is about something else")
+	}
+	if err != nil {
+		return lasting{}, badRecord(r.key, fmt.Errorf("statement: %w", err))
+	}
+	l.kid = l.said.Key
+	return l, nil
+}
+
+func (l lasting) write() (write, error) {
+	value, err := encodeRecord(kindLasting, lastingKey(l.kid), l)
+	return write{key: lastingKey(l.kid), value: value, revision: l.revision}, err
+}
+
+// last is what has to be written so that a statement about a key is said for ever: nothing, if that was written before, or if it is
+// about the tokens of a good key. asked: by somebody who may ask the issuer for it. Others' statements last if the key is ours.
+func (i *Issuer) last(ctx context.Context, r events.Revocation, asked bool) ([]write, error) {
+	if r.Scope != events.Key || !r.Before.IsZero() {
+		return nil, nil
+	}
+	own := i.keys.ours(r.Key)
+	if !asked && !own {
+		return nil, nil
+	}
+	rec, err := i.store.get(ctx, lastingKey(r.Key))
+	if err != nil || rec.exists() {
+		return nil, err
+	}
+	text, err := events.Encode(r)
+	if err != nil {
+		return nil, err
+	}
+	w, err := lasting{Own: own, Statement: text, kid: r.Key, revision: rec.revision}.write()
+	return []write{w}, err
+}
+
+// readLasting fills known with what was written since. What cannot be read lasts as well, as something that is not our own.
+func (i *Issuer) readLasting(ctx context.Context) (map[string]lasting, error) {
+	keys, err := i.store.keys(ctx, lastingPrefix+"*")
+	if err != nil {
+		return nil, err
+	}
+	known := i.renewals.known
+	rs, err := i.store.getAll(ctx, slices.DeleteFunc(keys, func(key string) bool { _, ok := known[key]; return ok })...)
+	if err != nil {
+		return nil, err
+	}
+	all, failed := map[string]lasting{}, error(nil)
+	for _, r := range rs {
+		if !r.exists() {
+			continue
+		}
+		l, err := decodeLasting(r)
+		if err != nil {
+			failed = errors.Join(failed, err)
+			kid, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(r.key, lastingPrefix))
+			if err != nil {
+				continue // names no key
+			}
+			all[string(kid)] = lasting{kid: string(kid), said: i.bare(string(kid), time.Time{})}
+			continue
+		}
+		known[r.key] = l
+	}
+	for _, l := range known {
+		all[l.kid] = l
+	}
+	return all, failed
+}
+
+// bare is a statement about a key of which nothing else is known.
+func (i *Issuer) bare(kid string, at time.Time) events.Revocation {
+	return events.Revocation{ID: events.NewID(), Issuer: i.cfg.Issuer, Scope: events.Key, Key: kid, At: at, By: "system"}
+}
+
+// adopt makes those last that the directory knows of: of before there were such records, of after the records were backed up, and
+// keys that were new when the statement came. It leaves a note beside the keys as well: of the two stores one may be lost.
+func (i *Issuer) adopt(ctx context.Context, all map[string]lasting) error {
+	var failed error
+	for kid, noted := range i.keys.takenOut() {
+		if e, ok := i.deny.Lookup(cache.Key, i.cfg.Issuer, kid); ok && e.Before != cache.Always && noted.IsZero() {
+			continue // so far only tokens of the past are refused: the key was good
+		}
+		l, known := all[kid]
+		if noted.IsZero() {
+			noted = i.cfg.Now()
+			failed = errors.Join(failed, i.keys.note(kid))
+		}
+		if known && l.Own {
+			continue
+		}
+		if !known {
+			l = lasting{kid: kid, said: i.bare(kid, noted)}
+			l.said.Until = i.retention.Until(noted)
+		}
+		var err error
+		if l.Statement == nil {
+			l.Statement, err = events.Encode(l.said)
+		}
+		l.Own = true
+		if err == nil {
+			err = i.writeLasting(ctx, &l)
+		}
+		if err == nil {
+			all[kid], i.renewals.known[lastingKey(kid)] = l, l
+		} else if !errors.Is(err, ErrConflict) { // else another replica was first
+			failed = errors.Join(failed, err)
+		}
+	}
+	return failed
+}
+
+func (i *Issuer) writeLasting(ctx context.Context, l *lasting) error {
+	w, err := l.write()
+	if err == nil {
+		l.revision, err = i.store.put(ctx, w)
+	}
+	return err
+}
+
+// askedMost bounds the keys that were never ours: an operator's credential that was stolen must not cost every node something for ever.
+const askedMost = 1000
+
+// bounded leaves out the oldest of those that were only asked for, beyond askedMost. Our own are as many as there were files.
+func (i *Issuer) bounded(all map[string]lasting) []lasting {
+	var own, asked []lasting
+	for _, l := range all {
+		if l.Own {
+			own = append(own, l)
+		} else {
+			asked = append(asked, l)
+		}
+	}
+	if most := i.renewals.askedMost; len(asked) > most {
+		slices.SortFunc(asked, func(a, b lasting) int { return cmp.Or(b.said.At.Compare(a.said.At), cmp.Compare(a.kid, b.kid)) })
+		if !i.renewals.full {
+			i.renewals.full = true
+			i.log.Error("too many keys that this issuer never had were revoked through it: statements about the oldest end; find out who does that, and revoke again what matters",
+				"keys", len(asked), "renewed", most, "first_left_out", asked[most].kid)
+		}
+		asked = asked[:most]
+	}
+	return append(own, asked...)
+}
