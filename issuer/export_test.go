@@ -507,8 +507,12 @@ func PublishLost(ctx context.Context, i *Issuer, lost []events.Revocation) error
 // RenewKeys does one round.
 func RenewKeys(ctx context.Context, i *Issuer) error { return i.renewKeys(ctx) }
 
-// SetAskedMost before Run.
-func SetAskedMost(i *Issuer, most int) { i.renewals.askedMost = most }
+// SetAskedMost bounds the keys that were never ours.
+func SetAskedMost(i *Issuer, most int) {
+	i.renewals.round.Lock()
+	defer i.renewals.round.Unlock()
+	i.renewals.askedMost = most
+}
 
 // LastingKey of a kid.
 var LastingKey = lastingKey

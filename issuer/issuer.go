@@ -48,7 +48,7 @@ type Issuer struct {
 	patience     atomic.Int64 // Timeout, see maxAlteration; shorter in tests
 	ledger       ledger
 	counts       counts
-	renewals     renewals
+	renewals     *renewals
 	poisoned     sync.Once    // the first invalid statement is logged
 	probed       atomic.Int32 // see serveReady
 	running      atomic.Bool

@@ -48,10 +48,14 @@ func (k *keyring) note(kid string) error {
 	if !k.has(kid) {
 		return nil // anybody's text is no name of a file
 	}
-	err := linkFile(k.path(kid, revokedSuffix), []byte(k.now().UTC().Format(time.RFC3339Nano)))
+	now := k.now()
+	err := linkFile(k.path(kid, revokedSuffix), []byte(now.UTC().Format(time.RFC3339Nano)))
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("%w: KeysDir: note that a key was revoked: %w", ErrConfig, err)
 	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.notes[kid] = now
 	return nil
 }
 
@@ -60,9 +64,6 @@ func (k *keyring) takenOut() map[string]time.Time {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	out := maps.Clone(k.notes)
-	if out == nil {
-		out = map[string]time.Time{}
-	}
 	for _, s := range k.keys {
 		if _, noted := k.notes[s.kid]; !noted && k.revoked[s.kid] {
 			out[s.kid] = time.Time{}

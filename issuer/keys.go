@@ -60,7 +60,7 @@ func method(alg string) (jwt.SigningMethod, error) {
 
 // openKeys reads the directory, and makes it if there is none. Until begin there may be no key.
 func openKeys(dir, alg string, delay time.Duration, now func() time.Time) (*keyring, error) {
-	k := &keyring{dir: dir, alg: alg, delay: delay, now: now, revoked: map[string]bool{}}
+	k := &keyring{dir: dir, alg: alg, delay: delay, now: now, revoked: map[string]bool{}, notes: map[string]time.Time{}}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("%w: KeysDir: %w", ErrConfig, err)
 	}

@@ -121,44 +121,53 @@ func (i *Issuer) bare(kid string, at time.Time) events.Revocation {
 func (i *Issuer) adopt(ctx context.Context, all map[string]lasting) error {
 	var failed error
 	for kid, noted := range i.keys.takenOut() {
-		if e, ok := i.deny.Lookup(cache.Key, i.cfg.Issuer, kid); ok && e.Before != cache.Always && noted.IsZero() {
-			continue // so far only tokens of the past are refused: the key was good
-		}
 		l, known := all[kid]
-		if noted.IsZero() {
-			noted = i.cfg.Now()
-			failed = errors.Join(failed, i.keys.note(kid))
+		err := error(nil)
+		if !known || !l.Own {
+			l, known, err = i.adoptKey(ctx, kid, noted, l)
 		}
-		if known && l.Own {
-			continue
+		if err == nil && known && noted.IsZero() {
+			if err = i.keys.note(kid); err == nil {
+				i.log.Info("key revoked for good", "kid", kid)
+			}
 		}
-		if !known {
-			l = lasting{kid: kid, said: i.bare(kid, noted)}
-			l.said.Until = i.retention.Until(noted)
+		if known {
+			all[kid] = l
 		}
-		var err error
-		if l.Statement == nil {
-			l.Statement, err = events.Encode(l.said)
-		}
-		l.Own = true
-		if err == nil {
-			err = i.writeLasting(ctx, &l)
-		}
-		if err == nil {
-			all[kid], i.renewals.known[lastingKey(kid)] = l, l
-		} else if !errors.Is(err, ErrConflict) { // else another replica was first
-			failed = errors.Join(failed, err)
-		}
+		failed = errors.Join(failed, err)
 	}
 	return failed
 }
 
-func (i *Issuer) writeLasting(ctx context.Context, l *lasting) error {
+func (i *Issuer) adoptKey(ctx context.Context, kid string, noted time.Time, l lasting) (_ lasting, adopted bool, err error) {
+	if noted.IsZero() {
+		if e, ok := i.deny.Lookup(cache.Key, i.cfg.Issuer, kid); ok && e.Before != cache.Always {
+			return l, false, nil // so far only tokens of the past are refused: the key was good
+		}
+		if m, err := i.store.get(ctx, markKey(events.Key, kid)); err != nil || !m.exists() {
+			return l, false, err // on its way into the records, with who and why
+		}
+		noted = i.cfg.Now()
+	}
+	if l.Statement == nil {
+		l = lasting{kid: kid, revision: l.revision, said: i.bare(kid, noted)}
+		l.said.Until = i.retention.Until(noted)
+		if l.Statement, err = events.Encode(l.said); err != nil {
+			return l, false, fmt.Errorf("key %.64q: %w", kid, err)
+		}
+	}
+	l.Own = true
 	w, err := l.write()
 	if err == nil {
 		l.revision, err = i.store.put(ctx, w)
 	}
-	return err
+	if errors.Is(err, ErrConflict) {
+		return l, false, nil // another replica was first: the next round reads what it wrote
+	}
+	if err == nil {
+		i.renewals.known[lastingKey(kid)] = l
+	}
+	return l, err == nil, err
 }
 
 // askedMost bounds the keys that were never ours: an operator's credential that was stolen must not cost every node something for ever.

@@ -414,6 +414,17 @@ func TestKeysRevokedBefore(t *testing.T) {
 	if got := r.about(kid)[0]; got.By != "system" || got.Reason != "still revoked" || !got.Before.IsZero() {
 		t.Errorf("got %+v", got)
 	}
+
+	// One of which nothing is left but what an operator wrote by hand, while the issuer runs.
+	if err := os.WriteFile(filepath.Join(cfg.KeysDir, "gone.revoked"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Keys(); err != nil { // reads the directory
+		t.Fatal(err)
+	}
+	if n := r.renew(); n != 2 || len(r.about("gone")) != 1 || !r.lasting("gone") {
+		t.Errorf("%d renewals, %+v, want it renewed", n, r.about("gone"))
+	}
 }
 
 // TestDamagedLastingRecord is no un-revocation.

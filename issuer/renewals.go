@@ -6,23 +6,26 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/quash-auth/quash/cache"
 	"github.com/quash-auth/quash/events"
 )
 
-// renewals say again that a key was revoked, before nodes forget it. Owned by the loop that does it.
+// renewals say again that a key was revoked, before nodes forget it.
 type renewals struct {
 	// early is this replica's own: replicas come one after the other, and who comes later sees that it was done.
-	early     time.Duration
+	early time.Duration
+
+	round     sync.Mutex         // one at a time; guards what follows
 	known     map[string]lasting // by the record's key
 	askedMost int
 	full      bool // it was said that there are too many
 }
 
-func (i *Issuer) newRenewals() renewals {
-	return renewals{early: rand.N(i.retention.Total()/8 + 1), known: map[string]lasting{}, askedMost: askedMost}
+func (i *Issuer) newRenewals() *renewals {
+	return &renewals{early: rand.N(i.retention.Total()/8 + 1), known: map[string]lasting{}, askedMost: askedMost}
 }
 
 // keepRevoked goes on until ctx ends.
@@ -42,6 +45,8 @@ func (i *Issuer) renewKeys(ctx context.Context) error {
 	if i.current() != nil {
 		return nil
 	}
+	i.renewals.round.Lock()
+	defer i.renewals.round.Unlock()
 	all, failed := i.readLasting(ctx)
 	if all == nil {
 		return failed
