@@ -507,6 +507,13 @@ func PublishLost(ctx context.Context, i *Issuer, lost []events.Revocation) error
 // RenewKeys does one round.
 func RenewKeys(ctx context.Context, i *Issuer) error { return i.renewKeys(ctx) }
 
+// Rounds of renewals that were done.
+func Rounds(i *Issuer) int {
+	i.renewals.round.Lock()
+	defer i.renewals.round.Unlock()
+	return i.renewals.rounds
+}
+
 // SetAskedMost bounds the keys that were never ours.
 func SetAskedMost(i *Issuer, most int) {
 	i.renewals.round.Lock()

@@ -32,6 +32,13 @@ func (r *rig) renew() uint64 {
 	return r.Stats().Renewed
 }
 
+// settled waits for the round with which an issuer begins.
+func (r *rig) settled() *rig {
+	r.t.Helper()
+	until(r.t, "the first round is done", func() bool { return issuer.Rounds(r.Issuer) > 0 })
+	return r
+}
+
 // about are the statements of the stream about a key, in their order.
 func (r *rig) about(kid string) (out []events.Revocation) {
 	r.t.Helper()
@@ -80,7 +87,7 @@ func (r *rig) stolen(kid string) events.Revocation {
 func TestRevokedKeyIsSaidAgain(t *testing.T) {
 	t.Parallel()
 	c, l := &stopped{at: time.Now().Truncate(time.Second)}, &logs{}
-	r := start(t, server(t).URL(), byHand(c), func(cfg *issuer.Config) { cfg.Logger = l.logger() })
+	r := start(t, server(t).URL(), byHand(c), func(cfg *issuer.Config) { cfg.Logger = l.logger() }).settled()
 	r.user("ann")
 	kid := r.signingKid()
 	r.stolen(kid)
@@ -130,10 +137,10 @@ func TestRevokedKeyIsSaidAgain(t *testing.T) {
 func TestReplicasRenewOnce(t *testing.T) {
 	t.Parallel()
 	c := &stopped{at: time.Now().Truncate(time.Second)}
-	one := start(t, server(t).URL(), byHand(c))
+	one := start(t, server(t).URL(), byHand(c)).settled()
 	cfg := one.cfg
 	cfg.Node = "two"
-	two := startWith(t, one.nats, cfg)
+	two := startWith(t, one.nats, cfg).settled()
 	one.user("ann")
 	kid := one.signingKid()
 	one.stolen(kid)
@@ -165,7 +172,7 @@ func TestReplicasRenewOnce(t *testing.T) {
 func TestInventedKeysEnd(t *testing.T) {
 	t.Parallel()
 	c, l := &stopped{at: time.Now().Truncate(time.Second)}, &logs{}
-	r := start(t, server(t).URL(), byHand(c), func(cfg *issuer.Config) { cfg.Logger = l.logger() })
+	r := start(t, server(t).URL(), byHand(c), func(cfg *issuer.Config) { cfg.Logger = l.logger() }).settled()
 	r.user("ann")
 	p, err := events.NewPublisher(events.PublisherConfig{Conn: r.cfg.Conn, By: "policy", Now: c.now})
 	if err != nil {
@@ -276,7 +283,7 @@ func TestRevokedKeyOfAnOlderCopy(t *testing.T) {
 	copyDir(t, keys, cfg.KeysDir)
 	s.Restart(t)
 	cfg.Conn = nil
-	r = startWith(t, s.URL(), cfg)
+	r = startWith(t, s.URL(), cfg).settled()
 	r.stolen(kid)
 	r.renew()
 	for range 4 { // far longer than tokens live
@@ -308,7 +315,7 @@ func TestRevokedKeyOfAnOlderCopy(t *testing.T) {
 		if err := i.Close(); err != nil {
 			t.Fatal(err)
 		}
-		r := startWith(t, s.URL(), cfg)
+		r := startWith(t, s.URL(), cfg).settled()
 		if got := r.signingKid(); got == kid {
 			t.Errorf("%s: the key signs again", what)
 		}
@@ -347,7 +354,7 @@ func TestRevokedKeyOfAnOlderCopy(t *testing.T) {
 func TestCrashOfARevokedKey(t *testing.T) {
 	t.Parallel()
 	c := &stopped{at: time.Now().Truncate(time.Second)}
-	r := start(t, server(t).URL(), byHand(c))
+	r := start(t, server(t).URL(), byHand(c)).settled()
 	r.user("ann")
 	kid := r.signingKid()
 	crashAt := func(step string) {
@@ -375,7 +382,7 @@ func TestCrashOfARevokedKey(t *testing.T) {
 	}
 	cfg := r.cfg
 	r.stop()
-	r = startWith(t, r.nats, cfg)
+	r = startWith(t, r.nats, cfg).settled()
 	until(t, "the repair says it", func() bool { return r.published(events.Key, kid) == 1 })
 	if all := r.about(kid); all[0].ID != s.ID {
 		t.Errorf("got %+v, want the statement of before the crash", all)
@@ -396,7 +403,7 @@ func TestCrashOfARevokedKey(t *testing.T) {
 func TestKeysRevokedBefore(t *testing.T) {
 	t.Parallel()
 	c := &stopped{at: time.Now().Truncate(time.Second)}
-	r := start(t, server(t).URL(), byHand(c))
+	r := start(t, server(t).URL(), byHand(c)).settled()
 	r.user("ann")
 	kid := r.signingKid()
 	mark, err := issuer.Recode("m.key.eA", []byte(`{"kind":"mark","v":1,"key":"m.key.eA","gen":1,"cutoff":1}`))
@@ -415,14 +422,24 @@ func TestKeysRevokedBefore(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 
-	// One of which nothing is left but what an operator wrote by hand, while the issuer runs.
+	// What an operator writes by hand is enough, while the issuer runs: about the key that signs, and about one of which nothing is left.
+	signs := r.signingKid()
+	if err := os.WriteFile(filepath.Join(cfg.KeysDir, signs+".revoked"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(filepath.Join(cfg.KeysDir, "gone.revoked"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Keys(); err != nil { // reads the directory
+	keys, err := r.Keys() // reads the directory
+	if err != nil {
 		t.Fatal(err)
 	}
-	if n := r.renew(); n != 2 || len(r.about("gone")) != 1 || !r.lasting("gone") {
+	for _, k := range keys {
+		if k.ID == signs && k.State != issuer.KeyRevoked {
+			t.Errorf("the key with a note is %s, want it revoked", k.State)
+		}
+	}
+	if n := r.renew(); n != 3 || len(r.about(signs)) != 1 || len(r.about("gone")) != 1 || !r.lasting("gone") {
 		t.Errorf("%d renewals, %+v, want it renewed", n, r.about("gone"))
 	}
 }
@@ -431,7 +448,7 @@ func TestKeysRevokedBefore(t *testing.T) {
 func TestDamagedLastingRecord(t *testing.T) {
 	t.Parallel()
 	c := &stopped{at: time.Now().Truncate(time.Second)}
-	r := start(t, server(t).URL(), byHand(c))
+	r := start(t, server(t).URL(), byHand(c)).settled()
 	if _, err := issuer.CAS(t.Context(), r.Issuer, issuer.LastingKey("k"), []byte("{}"), 0); err != nil {
 		t.Fatal(err)
 	}
