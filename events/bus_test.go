@@ -111,8 +111,7 @@ func TestConnectProvesIdentity(t *testing.T) {
 		})
 	}
 	// The scheme alone demands TLS as well, with the authorities of the system.
-	if nc, err := events.Connect(config{URL: strings.Replace(plain.URL(), "nats://", "tls://", 1)}); !errors.Is(err, nats.ErrSecureConnWanted) {
-		nc.Close()
+	if err := answered(config{URL: strings.Replace(plain.URL(), "nats://", "tls://", 1)}); !errors.Is(err, nats.ErrSecureConnWanted) {
 		t.Errorf("tls:// to a plain server: got %v", err)
 	}
 }
@@ -140,6 +139,7 @@ func TestReconnectKeepsTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	natstest.Connected(t, nc)
 	t.Cleanup(nc.Close)
 	up := nc.StatusChanged(nats.CONNECTED)
 	s.Stop()

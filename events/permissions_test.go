@@ -44,6 +44,7 @@ func as(t *testing.T, s *natstest.Server, role string) *nats.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
+	natstest.Connected(t, nc)
 	t.Cleanup(nc.Close)
 	return nc
 }
@@ -174,8 +175,7 @@ func permitted(t *testing.T, nc *nats.Conn, try func() error) bool {
 func TestPeerBug24_UnauthenticatedWriter(t *testing.T) {
 	t.Parallel()
 	s := startWithRoles(t)
-	if nc, err := events.Connect(events.ConnectConfig{URL: s.URL()}); err == nil {
-		nc.Close()
+	if err := answered(events.ConnectConfig{URL: s.URL()}); err == nil {
 		t.Fatal("the server accepts clients without credentials")
 	}
 	revoked := events.SubjectFor(events.Session)

@@ -46,6 +46,7 @@ func redeemer(t *testing.T, url string, change ...func(*events.RedeemerConfig)) 
 	if err != nil {
 		t.Fatal(err)
 	}
+	natstest.Connected(t, nc)
 	t.Cleanup(nc.Close)
 	c := events.RedeemerConfig{Conn: nc, Timeout: patience, AckWait: 2 * time.Second}
 	for _, f := range change {
@@ -266,24 +267,24 @@ func TestRedeemRoles(t *testing.T) {
 	t.Parallel()
 	s := startWithRoles(t)
 	onceStream(t, as(t, s, "operator"), events.Layout{})
-	role := func(name string) *events.Redeemer {
-		r, err := events.NewRedeemer(events.RedeemerConfig{Conn: as(t, s, name), AckWait: 300 * time.Millisecond, Timeout: patience})
+	role := func(name string, limit time.Duration) *events.Redeemer {
+		r, err := events.NewRedeemer(events.RedeemerConfig{Conn: as(t, s, name), AckWait: 300 * time.Millisecond, Timeout: limit})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return r
 	}
-	verifier := role("verifier")
+	verifier := role("verifier", patience)
 	if err := use(t, verifier, "x"); err != nil {
 		t.Error(err)
 	}
 	wantRedeemed(t, "again", use(t, verifier, "x"))
 	for _, name := range []string{"operator", "publisher"} {
-		if err := use(t, role(name), "y"); !errors.Is(err, events.ErrUnavailable) {
+		if err := use(t, role(name, time.Second), "y"); !errors.Is(err, events.ErrUnavailable) {
 			t.Errorf("%s: got %v, want ErrUnavailable", name, err)
 		}
 	}
-	if err := use(t, role("operator"), "y"); !strings.Contains(fmt.Sprint(err), "allow it to publish quash.v1.once.*") {
+	if err := use(t, role("operator", patience), "y"); !strings.Contains(fmt.Sprint(err), "allow it to publish quash.v1.once.*") {
 		t.Errorf("got %v, want an error that says what to allow", err)
 	}
 	if err := use(t, verifier, "y"); err != nil {

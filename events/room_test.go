@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/quash-auth/quash/events"
+	"github.com/quash-auth/quash/internal/natstest"
 )
 
 // Who may send beacons fills the stream with them, but for the room of a beacon, which he goes on to use. Statements are
@@ -33,6 +34,7 @@ func TestViewsAgeWithoutRoom(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		natstest.Connected(t, conn)
 		t.Cleanup(conn.Close)
 		s, err := events.NewSubscriber(events.SubscriberConfig{Conn: conn, BeaconInterval: 50 * time.Millisecond})
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/quash-auth/quash/events"
+	"github.com/quash-auth/quash/internal/natstest"
 )
 
 // connected connects and gives a way to wait for the next connection.
@@ -19,6 +20,7 @@ func connected(t *testing.T, c events.ConnectConfig) (nc *nats.Conn, up, down ch
 	if err != nil {
 		t.Fatal(err)
 	}
+	natstest.Connected(t, nc)
 	t.Cleanup(nc.Close)
 	return nc, nc.StatusChanged(nats.CONNECTED), nc.StatusChanged(nats.RECONNECTING)
 }

@@ -315,6 +315,7 @@ func killable(t testing.TB, dir string) (*natstest.Process, *nats.Conn) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	natstest.Connected(t, nc)
 	t.Cleanup(nc.Close)
 	ensure(t, nc)
 	return srv, nc

@@ -147,6 +147,7 @@ func TestSlowApply(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	natstest.Connected(t, conn)
 	defer conn.Close()
 	s, err := events.NewSubscriber(events.SubscriberConfig{Conn: conn, BeaconInterval: 100 * time.Millisecond})
 	if err != nil {

@@ -27,6 +27,7 @@ func TestLedgerIsHeardOfBeforeThereIsAStream(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		natstest.Connected(t, nc)
 		t.Cleanup(nc.Close)
 		return nc
 	}

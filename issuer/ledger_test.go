@@ -314,10 +314,7 @@ func TestReplicasGiveBackTogether(t *testing.T) {
 		until(t, "it is said to be whole", func() bool { return issuer.Compared(r.Issuer) })
 	}
 	t.Logf("given back after %v", time.Since(began))
-	stored := map[string]int{}
-	for _, r := range one.statements() {
-		stored[r.ID]++
-	}
+	stored := timesStored(t, one)
 	for _, r := range want {
 		if stored[r.ID] != 1 {
 			t.Fatalf("statement %s is stored %d times", r.ID, stored[r.ID])

@@ -160,6 +160,7 @@ func TestReadManyMustBeAllowed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	natstest.Connected(t, nc)
 	defer nc.Close()
 	_, err = issuer.New(t.Context(), issuer.Config{Issuer: iss, Audience: []string{"a"}, KeysDir: filepath.Join(t.TempDir(), "keys"),
 		EnsureStream: true, Conn: nc, Node: "n"})

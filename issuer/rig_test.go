@@ -77,6 +77,7 @@ func startWith(t testing.TB, natsURL string, cfg issuer.Config) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
+	natstest.Connected(t, nc)
 	cfg.Conn = nc
 	ctx, cancel := context.WithTimeout(t.Context(), deadline)
 	defer cancel()

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/quash-auth/quash/events"
+	"github.com/quash-auth/quash/internal/natstest"
 	"github.com/quash-auth/quash/issuer"
 	"github.com/quash-auth/quash/issuer/usertest"
 )
@@ -21,6 +22,7 @@ func TestKVUsers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			natstest.Connected(t, nc)
 			t.Cleanup(nc.Close)
 			store, err := issuer.OpenKVUsers(t.Context(), nc, name)
 			if err != nil {

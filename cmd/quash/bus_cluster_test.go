@@ -90,6 +90,7 @@ func TestDeploy_cluster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	natstest.Connected(t, operator)
 	defer operator.Close()
 	js, err := jetstream.New(operator)
 	if err != nil {
@@ -104,6 +105,7 @@ func TestDeploy_cluster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	natstest.Connected(t, publisher)
 	defer publisher.Close()
 	p, err := events.NewPublisher(events.PublisherConfig{Conn: publisher})
 	if err != nil {
@@ -123,6 +125,7 @@ func TestDeploy_cluster(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		natstest.Connected(t, nc)
 		t.Cleanup(nc.Close)
 		sub, err := events.NewSubscriber(events.SubscriberConfig{Conn: nc, Reader: name})
 		if err != nil {
@@ -158,6 +161,7 @@ func TestDeploy_cluster(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		natstest.Connected(t, nc)
 		t.Cleanup(nc.Close)
 		wait(fmt.Sprintf("a receipt of all of %v", names), func() bool {
 			receipt, err := events.RevokeAndWait(ctx, nc, p, events.Revocation{Issuer: early.Issuer, Scope: events.Session, Key: fmt.Sprint("late", i)}, 20*time.Second)

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/quash-auth/quash/events"
+	"github.com/quash-auth/quash/internal/natstest"
 )
 
 // securedNATS is a server with deploy/nats/production.conf and what "quash nats init" made.
@@ -119,6 +120,7 @@ func (s *securedNATS) connect(role, name string) *nats.Conn {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	natstest.Connected(s.t, nc)
 	s.t.Cleanup(nc.Close)
 	return nc
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/quash-auth/quash/events"
+	"github.com/quash-auth/quash/internal/natstest"
 )
 
 // TestDeploy_nodeForgesNothing: a captured API node's credentials, with everything that NATS does for whoever asks, put no
@@ -26,6 +27,7 @@ func TestDeploy_nodeForgesNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		natstest.Connected(t, nc)
 		t.Cleanup(nc.Close)
 		return nc
 	}

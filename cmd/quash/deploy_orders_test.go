@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/quash-auth/quash/events"
+	"github.com/quash-auth/quash/internal/natstest"
 )
 
 // TestDeploy_answersOrderNothing: the server sends an answer to whatever subject the asker names, and
@@ -27,6 +28,7 @@ func TestDeploy_answersOrderNothing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			natstest.Connected(t, nc)
 			t.Cleanup(nc.Close)
 			return nc
 		}, map[string]string{"verifier": "thief", "issuer": "thief"}, "publisher")

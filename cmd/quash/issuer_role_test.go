@@ -40,6 +40,7 @@ func TestIssuerRole_opensItsLedgerAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	natstest.Connected(t, conn)
 	dir := t.TempDir()
 	r, err := newIssuerRole(conn, issuer.Config{Issuer: "http://127.0.0.1:1", AllowHTTP: true, Audience: []string{defaultAudience}, EnsureStream: true,
 		KeysDir: filepath.Join(dir, "keys"), Ledger: filepath.Join(dir, "ledger"), Users: &slowStore{}},

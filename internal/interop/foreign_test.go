@@ -30,6 +30,7 @@ func newNodes(t testing.TB, natsURL, issuer, jwks string, profile verifier.Profi
 	if err != nil {
 		t.Fatal(err)
 	}
+	natstest.Connected(t, nc)
 	t.Cleanup(nc.Close)
 	v, err := verifier.New(verifier.Config{NATS: nc, Issuers: []verifier.Issuer{
 		{Issuer: issuer, JWKSURL: jwks, Audience: []string{audience}, Profile: profile}}})

@@ -20,6 +20,7 @@ import (
 	xoauth2 "golang.org/x/oauth2"
 
 	"github.com/quash-auth/quash/events"
+	"github.com/quash-auth/quash/internal/natstest"
 )
 
 // fositeServer is an OAuth server built with ory/fosite as its users build theirs.
@@ -60,6 +61,7 @@ func newFosite(t testing.TB, strict bool, natsURL string) *fositeServer {
 	if err != nil {
 		t.Fatal(err)
 	}
+	natstest.Connected(t, nc)
 	t.Cleanup(nc.Close)
 	publisher, err := events.NewPublisher(events.PublisherConfig{Conn: nc})
 	if err != nil {

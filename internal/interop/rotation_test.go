@@ -246,6 +246,7 @@ func newLibraryIssuer(t testing.TB, change func(*issuer.Config)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	natstest.Connected(t, nc)
 	t.Cleanup(nc.Close)
 	cfg := issuer.Config{
 		Issuer: w.issuer, Audience: []string{audience}, Conn: nc, KeysDir: w.keysDir, EnsureStream: true,

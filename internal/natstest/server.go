@@ -138,3 +138,10 @@ func connect(t testing.TB, url string, opts ...nats.Option) *nats.Conn {
 	t.Cleanup(nc.Close)
 	return nc
 }
+
+// Connected waits until a connection is up that somebody else made, who may wait less long for a busy server.
+func Connected(t testing.TB, nc *nats.Conn) *nats.Conn {
+	t.Helper()
+	eventually(t, "the connection is up", nc.IsConnected)
+	return nc
+}
