@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -35,8 +37,9 @@ const (
 
 // AskFleet asks all nodes that listen and returns their answers, in the order of
 // their arrival. It ends when the question says so or ctx ends (30 s at most
-// without a deadline); what came until then is returned, and the end of ctx is
-// not an error. ErrUnavailable: the question could not be asked.
+// without a deadline), or after 150 ms without an answer if the server says that
+// nobody listens; what came until then is returned, and the end of ctx is not an
+// error. ErrUnavailable: the question could not be asked.
 func AskFleet(ctx context.Context, nc *nats.Conn, q Question) ([]Answer, error) {
 	return ask(ctx, nc, q, nil)
 }
@@ -70,7 +73,16 @@ func ask(ctx context.Context, nc *nats.Conn, q Question, more <-chan []string) (
 	if err := nc.PublishRequest(SubjectFleet, inbox, data); err != nil {
 		return nil, fmt.Errorf("%w: ask the fleet: %w", ErrUnavailable, err)
 	}
-	c.run(ctx)
+	passed := make(chan struct{})
+	var flush sync.WaitGroup
+	flush.Go(func() {
+		if nc.FlushWithContext(ctx) == nil {
+			close(passed)
+		}
+	})
+	c.run(ctx, passed)
+	cancel()
+	flush.Wait()
 	return c.answers, nil
 }
 
@@ -94,27 +106,29 @@ func (c *collection) expect(names []string) {
 	}
 }
 
-// run reads answers until the question's end.
-func (c *collection) run(ctx context.Context) {
-	var silence <-chan time.Time
-	var timer *time.Timer
-	if c.quiet > 0 {
-		timer = time.NewTimer(c.quiet)
-		defer timer.Stop()
-		silence = timer.C
-	}
+// run reads answers until the question's end. passed is closed when the server has dealt with the question: its word
+// that nobody listens came before that. Whoever knows the inbox could say the same later, while the nodes still think.
+func (c *collection) run(ctx context.Context, passed <-chan struct{}) {
+	silence := time.NewTimer(c.patience())
+	defer silence.Stop()
+	alone := false       // nobody listens, as it seems
+	early := math.MaxInt // so many of the next messages may be the server's
 	for {
 		if c.more == nil && c.expected && c.owed <= 0 {
 			return
 		}
 		select {
+		case <-passed:
+			passed, early = nil, len(c.msgs)
 		case m := <-c.msgs:
-			if m.Header.Get("Status") == "503" {
-				return // nobody listens
-			}
-			c.take(m)
-			if timer != nil {
-				timer.Reset(c.quiet)
+			early--
+			switch {
+			case c.take(m):
+				alone = false
+				silence.Reset(c.patience())
+			case noResponders(m) && early >= 0 && len(c.answers) == 0:
+				alone = true
+				silence.Reset(min(c.patience(), defaultQuiet)) // an answer would show that it is not true
 			}
 		case names := <-c.more:
 			c.more = nil
@@ -123,11 +137,12 @@ func (c *collection) run(ctx context.Context) {
 				c.paid(c.answers[i].Node)
 			}
 			if !c.expected { // nobody was quick enough to be counted: somebody may still answer
-				timer = time.NewTimer(lonelyQuiet)
-				defer timer.Stop()
-				silence, c.quiet = timer.C, defaultQuiet
+				c.quiet = defaultQuiet
+				if !alone {
+					silence.Reset(lonelyQuiet)
+				}
 			}
-		case <-silence:
+		case <-silence.C:
 			return
 		case <-ctx.Done():
 			return
@@ -135,14 +150,29 @@ func (c *collection) run(ctx context.Context) {
 	}
 }
 
-func (c *collection) take(m *nats.Msg) {
+// patience is how long the next answer is waited for.
+func (c *collection) patience() time.Duration {
+	if c.quiet > 0 {
+		return c.quiet
+	}
+	return longestAsk // the context ends before
+}
+
+// noResponders reports whether m is what the server sends if nobody listens to the subject of a request, or looks like it.
+func noResponders(m *nats.Msg) bool {
+	return len(m.Data) == 0 && m.Header.Get("Status") == "503"
+}
+
+// take reports whether m is an answer.
+func (c *collection) take(m *nats.Msg) bool {
 	var a Answer
 	if len(m.Data) > 64<<10 || json.Unmarshal(m.Data, &a) != nil || a.Node == "" {
-		return // not an answer of ours
+		return false // not of ours
 	}
 	a.After = time.Since(c.asked)
 	c.answers = append(c.answers, a)
 	c.paid(a.Node)
+	return true
 }
 
 func (c *collection) paid(name string) {

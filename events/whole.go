@@ -48,16 +48,18 @@ func AskWhole(ctx context.Context, nc *nats.Conn) ([]Whole, error) {
 	if err := nc.PublishRequest(SubjectWhole, inbox, nil); err != nil {
 		return nil, fmt.Errorf("%w: ask for a ledger: %w", ErrUnavailable, err)
 	}
-	// Behind this answer of the server's nothing is left of its word that nobody listens.
+	// Behind this answer of the server's nothing is left of its word that nobody listens, and whoever says the same is another.
 	fctx, cancel := context.WithTimeout(ctx, wholePatient)
 	defer cancel()
 	if err := nc.FlushWithContext(fctx); err != nil {
 		return nil, fmt.Errorf("%w: ask for a ledger: %w", ErrUnavailable, err)
 	}
+	early := len(msgs)
 	var quiet <-chan time.Time // nil before the first answer
 	var answers []Whole
 	hear := func(m *nats.Msg) error {
-		if m.Header.Get("Status") == "503" {
+		early--
+		if noResponders(m) && early >= 0 && len(answers) == 0 {
 			return ErrNoLedger
 		}
 		w, err := decodeWhole(m.Data)
