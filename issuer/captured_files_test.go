@@ -75,6 +75,46 @@ func TestKeysDirOfEverybody(t *testing.T) {
 	}
 }
 
+// TestKeysOfAnotherUser: whose the directory is puts a key there, whose a file is reads it. Root may anyway.
+func TestKeysOfAnotherUser(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "keys")
+	if _, err := issuer.OpenKeyring(dir, "ES256", time.Minute, time.Now); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*.pem"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("got %q, %v, want one key", files, err)
+	}
+	refused := func(what string, user int, name string) {
+		t.Helper()
+		err := issuer.OpenKeyringAs(user, dir)
+		if err == nil || !strings.Contains(err.Error(), "chown it") || !strings.Contains(err.Error(), name+" belongs to user") && !strings.Contains(err.Error(), name+": it belongs to user") {
+			t.Errorf("%s: got %v, want a refusal that names %s", what, err, name)
+		}
+	}
+	mine := os.Geteuid()
+	if mine == 0 { // only root can give a file away
+		if err := issuer.OpenKeyringAs(4711, dir); err != nil {
+			t.Errorf("root's: %v", err)
+		}
+		mine = 4711
+		if err := os.Chown(files[0], mine, -1); err != nil {
+			t.Fatal(err)
+		}
+		refused("a file", mine+1, files[0])
+		refused("a file, by root", 0, files[0])
+		if err := os.Chown(dir, mine, -1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := issuer.OpenKeyringAs(mine, dir); err != nil {
+		t.Errorf("one's own: %v", err)
+	}
+	refused("the directory", mine+1, dir)
+	refused("the directory, by root", 0, dir)
+}
+
 // TestClientsFileOfEverybody: whoever can write it makes himself an operator. What is no file is not waited for.
 func TestClientsFileOfEverybody(t *testing.T) {
 	t.Parallel()

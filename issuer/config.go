@@ -60,7 +60,7 @@ type Config struct {
 	Users Users
 
 	// KeysDir holds the private signing keys, one file each (PKCS #8 PEM, 0600). Created with a first key if empty. All
-	// replicas must see the same directory.
+	// replicas must see the same directory. It and the files belong to the process's user or to root, or New fails.
 	KeysDir string
 	// Ledger is a file in which this replica keeps every living statement, so that it can give back what a stream lost that was wiped,
 	// recreated or restored from an older copy. One file per replica, 0600, and beside it one whose

@@ -430,6 +430,12 @@ func OpenKeyring(dir, alg string, delay time.Duration, now func() time.Time) (*K
 	return &Keyring{k}, err
 }
 
+// OpenKeyringAs opens one as if the process were that user's.
+func OpenKeyringAs(user int, dir string) error {
+	_, err := openKeysAs(user, dir, "ES256", time.Minute, time.Now)
+	return err
+}
+
 // Rotate, Retire, Revoke and Tidy are the keyring's.
 func (k *Keyring) Rotate() (string, error) { return k.k.rotate() }
 func (k *Keyring) Retire(kid string) error { return k.k.retire(kid) }

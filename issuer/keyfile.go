@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/quash-auth/quash/internal/owner"
 )
 
 const tempPrefix = ".new-"
@@ -103,8 +105,16 @@ func generate(alg string) (private crypto.Signer, kid string, err error) {
 // keyAdvice is what an operator does about a file that is no key.
 const keyAdvice = ": restore the file from a backup, or move it out of the directory"
 
+// stranger is whose the file is, if it is neither the process's user's nor root's.
+func stranger(info os.FileInfo, user int) string {
+	if uid, known := owner.Of(info); known && uid != user && uid != 0 {
+		return fmt.Sprintf("belongs to user %d, this process to user %d:", uid, user)
+	}
+	return ""
+}
+
 // readKey checks that the file is what create wrote: nobody else may read it, and its name is the key's thumbprint.
-func readKey(path string) (signingKey, error) {
+func readKey(path string, user int) (signingKey, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return signingKey{}, err
@@ -114,6 +124,9 @@ func readKey(path string) (signingKey, error) {
 	}
 	if info.Mode().Perm()&0o077 != 0 {
 		return signingKey{}, fmt.Errorf("others may read it (mode %#o): chmod 600 it, and revoke the key if somebody did", info.Mode().Perm())
+	}
+	if whose := stranger(info, user); whose != "" {
+		return signingKey{}, fmt.Errorf("it %s that user may read it: chown it to user %d, and revoke the key if it is not yours alone", whose, user)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {

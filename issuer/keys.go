@@ -35,6 +35,7 @@ type keyring struct {
 	alg   string
 	delay time.Duration
 	now   func() time.Time
+	user  int // whose process this is
 
 	changing sync.Mutex // one change of the directory at a time, of this replica
 	loading  sync.Mutex // an older reading must not replace a newer one
@@ -60,7 +61,11 @@ func method(alg string) (jwt.SigningMethod, error) {
 
 // openKeys reads the directory, and makes it if there is none. Until begin there may be no key.
 func openKeys(dir, alg string, delay time.Duration, now func() time.Time) (*keyring, error) {
-	k := &keyring{dir: dir, alg: alg, delay: delay, now: now, revoked: map[string]bool{}, notes: map[string]time.Time{}}
+	return openKeysAs(os.Geteuid(), dir, alg, delay, now)
+}
+
+func openKeysAs(user int, dir, alg string, delay time.Duration, now func() time.Time) (*keyring, error) {
+	k := &keyring{user: user, dir: dir, alg: alg, delay: delay, now: now, revoked: map[string]bool{}, notes: map[string]time.Time{}}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("%w: KeysDir: %w", ErrConfig, err)
 	}
@@ -70,6 +75,9 @@ func openKeys(dir, alg string, delay time.Duration, now func() time.Time) (*keyr
 	}
 	if info.Mode().Perm()&0o002 != 0 {
 		return nil, fmt.Errorf("%w: KeysDir: everybody may put keys into %s: chmod o-w it, and look for keys that are not yours", ErrConfig, dir)
+	}
+	if whose := stranger(info, user); whose != "" {
+		return nil, fmt.Errorf("%w: KeysDir: %s %s that user may put keys into it: chown it and what is in it to user %d, and look for keys that are not yours; or run as its owner", ErrConfig, dir, whose, user)
 	}
 	return k, k.load()
 }
@@ -107,7 +115,7 @@ func (k *keyring) load() error {
 		if e.IsDir() || !strings.HasSuffix(e.Name(), keySuffix) {
 			continue
 		}
-		key, err := readKey(filepath.Join(k.dir, e.Name()))
+		key, err := readKey(filepath.Join(k.dir, e.Name()), k.user)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // removed meanwhile
 		}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+
+	"github.com/quash-auth/quash/internal/owner"
 )
 
 // ErrExposed: somebody else than this process's user may have written the file.
@@ -35,5 +37,8 @@ func exposed(info os.FileInfo) error {
 	if mode := info.Mode().Perm(); mode&0o022 != 0 {
 		return fmt.Errorf("%w: its mode is %#o, not 0600", ErrExposed, mode)
 	}
-	return foreignOwner(info)
+	if uid, known := owner.Of(info); known && uid != os.Geteuid() {
+		return fmt.Errorf("%w: it belongs to user %d, this process is user %d", ErrExposed, uid, os.Geteuid())
+	}
+	return nil
 }

@@ -1,0 +1,2 @@
+// Package owner says whose a file is.
+package owner

@@ -1,7 +1,0 @@
-//go:build !unix
-
-package snapshot
-
-import "os"
-
-func foreignOwner(os.FileInfo) error { return nil }
