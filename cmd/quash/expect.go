@@ -4,13 +4,14 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/quash-auth/quash/events"
 )
 
 // expectFlag names nodes that are known to exist, so that one which is too slow or frozen is missed.
 type expectFlag struct {
-	Expect []string `placeholder:"NAME,..." help:"Nodes that must answer too, separated by commas, by their names in quash status: one that does not is named. Name all: others are counted for 150 ms only. To revoke or end, with --wait."`
+	Expect []string `placeholder:"NAME,..." help:"Nodes that must answer too, separated by commas, by their names in quash status: one that does not is named. Name all: others are counted for 150 ms only. To revoke or end it needs --wait."`
 }
 
 func (f expectFlag) check() error {
@@ -18,6 +19,14 @@ func (f expectFlag) check() error {
 		if strings.TrimSpace(name) != name || name == "" || len(name) > events.MaxKey {
 			return usagef("--expect", "%s is not the name of a node", printable(name))
 		}
+	}
+	return nil
+}
+
+// needs refuses a command line with --expect that has nobody asked. In the environment it may be meant for quash status.
+func (f expectFlag) needs(wait time.Duration, args []string) error {
+	if wait == 0 && slices.ContainsFunc(args, func(a string) bool { return a == "--expect" || strings.HasPrefix(a, "--expect=") }) {
+		return usagef("--expect", "needs --wait, for example --wait 5s: without it no node is asked, and none would be missed")
 	}
 	return nil
 }

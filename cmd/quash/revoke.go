@@ -93,7 +93,7 @@ func (c *revokeCmd) precheck(r events.Revocation, now time.Time) error {
 
 func (c *revokeCmd) Run(p *program) error {
 	r, err := c.revocation(time.Now())
-	if err != nil {
+	if err := cmp.Or(err, c.needs(c.Wait, p.args)); err != nil {
 		return err
 	}
 	if err := c.confirmed(p, r); err != nil {

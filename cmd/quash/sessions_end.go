@@ -99,7 +99,7 @@ type endedJSON struct {
 
 func (c *sessionsEndCmd) Run(p *program) error {
 	scope, key, err := c.target()
-	if err != nil {
+	if err := cmp.Or(err, c.needs(c.Wait, p.args)); err != nil {
 		return err
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
