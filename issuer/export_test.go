@@ -520,6 +520,13 @@ func Rounds(i *Issuer) int {
 	return i.renewals.rounds
 }
 
+// KnownOwn reports whether a replica has read that a key was ours.
+func KnownOwn(i *Issuer, kid string) bool {
+	i.renewals.round.Lock()
+	defer i.renewals.round.Unlock()
+	return i.renewals.known[lastingKey(kid)].Own
+}
+
 // SetAskedMost bounds the keys that were never ours.
 func SetAskedMost(i *Issuer, most int) {
 	i.renewals.round.Lock()

@@ -162,7 +162,8 @@ func (i *Issuer) adoptKey(ctx context.Context, kid string, noted time.Time, l la
 		l.revision, err = i.store.put(ctx, w)
 	}
 	if errors.Is(err, ErrConflict) {
-		return l, false, nil // another replica was first: the next round reads what it wrote
+		delete(i.renewals.known, lastingKey(kid)) // another replica was first: the next round reads what it wrote
+		return l, false, nil
 	}
 	if err == nil {
 		i.renewals.known[lastingKey(kid)] = l

@@ -444,6 +444,45 @@ func TestKeysRevokedBefore(t *testing.T) {
 	}
 }
 
+// TestAskedKeyTurnsOutToBeOurs: two replicas find a note about one that was only asked for, and agree.
+func TestAskedKeyTurnsOutToBeOurs(t *testing.T) {
+	t.Parallel()
+	c := &stopped{at: time.Now().Truncate(time.Second)}
+	one := start(t, server(t).URL(), byHand(c)).settled()
+	cfg := one.cfg
+	cfg.Node = "two"
+	two := startWith(t, one.nats, cfg).settled()
+	one.stolen("gone")
+	two.holds("gone")
+	for _, r := range []*rig{one, two} { // both have read that it is not ours
+		r.renew()
+	}
+	if err := os.WriteFile(filepath.Join(cfg.KeysDir, "gone.revoked"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		for _, r := range []*rig{one, two} {
+			if _, err := r.Keys(); err != nil { // reads the directory
+				t.Fatal(err)
+			}
+			r.renew()
+		}
+	}
+	if _, own, err := issuer.Lasting(t.Context(), one.Issuer, "gone"); err != nil || !own {
+		t.Errorf("ours: %v %v, want it known as ours", own, err)
+	}
+	for _, r := range []*rig{one, two} {
+		before, err := issuer.Writes(t.Context(), r.Issuer)
+		r.renew()
+		if after, err2 := issuer.Writes(t.Context(), r.Issuer); err != nil || err2 != nil || after != before {
+			t.Errorf("a round of what is known writes: %d, then %d %v %v", before, after, err, err2)
+		}
+		if !issuer.KnownOwn(r.Issuer, "gone") {
+			t.Errorf("%s has not read that it is ours", r.cfg.Node)
+		}
+	}
+}
+
 // TestDamagedLastingRecord is no un-revocation.
 func TestDamagedLastingRecord(t *testing.T) {
 	t.Parallel()
