@@ -61,11 +61,15 @@ func (f *fuse) message() {
 	}
 }
 
-func (f *fuse) answer() {
+// answer is called before one goes out. What got through is not killed afterwards, by a message of the repair.
+func (f *fuse) answer(through bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.left < 0 {
 		die()
+	}
+	if through {
+		f.left = 0
 	}
 }
 
@@ -167,7 +171,7 @@ func runCrashChild(config string) error {
 	do := func(path string, act func(r *http.Request) error) {
 		mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
 			err := act(r)
-			f.answer()
+			f.answer(err == nil)
 			if err != nil {
 				w.WriteHeader(http.StatusServiceUnavailable)
 			}
@@ -182,7 +186,7 @@ func runCrashChild(config string) error {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		held := httptest.NewRecorder()
 		i.Handler().ServeHTTP(held, r)
-		f.answer()
+		f.answer(held.Code != http.StatusServiceUnavailable)
 		for name, values := range held.Header() {
 			w.Header()[name] = values
 		}
