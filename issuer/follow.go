@@ -133,8 +133,8 @@ func (b *backlog) done(head []events.Event) {
 	signal(b.room)
 }
 
-// park sets a statement aside whose record is foreign or damaged: everything that depends on the record is refused until it
-// is restored, and the statements behind it must not wait for that. The cursor is not saved meanwhile.
+// park sets a statement aside that cannot be written, as where its record is foreign or damaged: everything that depends on the record
+// is refused until it is restored. The statements behind it must not wait for that. The cursor is not saved meanwhile.
 func (b *backlog) park(e events.Event) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -194,8 +194,8 @@ func (i *Issuer) reconcileAll(ctx context.Context, head []events.Event) error {
 	for _, e := range head {
 		go func() {
 			err := i.reconcileOne(ctx, e)
-			if errors.Is(err, ErrRecord) {
-				i.log.Error("cannot write a statement into its record", "id", e.Revocation.ID, "sequence", e.Sequence, "error", err)
+			if err != nil && !passing(err) {
+				i.log.Error("cannot write a statement into its record; it is tried again with every repair", "id", e.Revocation.ID, "sequence", e.Sequence, "error", err)
 				i.backlog.park(e)
 				err = nil
 			}
@@ -207,6 +207,14 @@ func (i *Issuer) reconcileAll(ctx context.Context, head []events.Event) error {
 		err = errors.Join(err, <-failed)
 	}
 	return err
+}
+
+// passing: the store's error, not the statement's, so that all others would fail as well. Anything else is set aside.
+func passing(err error) bool {
+	if errors.Is(err, ErrRecord) {
+		return false
+	}
+	return errors.Is(err, ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
 // reconcileOne is idempotent: records only ever move towards the end.
@@ -255,8 +263,8 @@ func (i *Issuer) reconcileSession(ctx context.Context, e events.Event) error {
 		if s, err = i.meant(ctx, r.Key); err != nil || s == nil || s.State != live {
 			return err
 		}
-		_, err = i.endSession(ctx, events.Revocation{ID: events.NewID(), Issuer: r.Issuer, Scope: r.Scope, Key: s.sid,
-			By: r.By, Actor: r.Actor, Reason: r.Reason, Txn: r.Txn})
+		_, err = i.endSession(ctx, sayable(events.Revocation{ID: events.NewID(), Issuer: r.Issuer, Scope: r.Scope, Key: s.sid,
+			By: r.By, Actor: r.Actor, Reason: r.Reason, Txn: r.Txn}))
 		return err
 	case s.State != live: // ending: whoever began it finishes it
 		return nil

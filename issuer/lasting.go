@@ -69,7 +69,7 @@ func (i *Issuer) last(ctx context.Context, r events.Revocation, asked bool) ([]w
 	if err != nil || rec.exists() {
 		return nil, err
 	}
-	text, err := events.Encode(r)
+	text, err := events.Encode(sayable(r))
 	if err != nil {
 		return nil, err
 	}

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -193,7 +192,7 @@ func (i *Issuer) meant(ctx context.Context, sid string) (*session, error) {
 	case err != nil:
 		return nil, err
 	case !rec.exists() && s != nil:
-		return nil, fmt.Errorf("%w: no family record of a session with an heir", ErrUnavailable)
+		return nil, badRecord(rec.key, errors.New("is missing although a session has an heir"))
 	case !rec.exists():
 		return nil, nil
 	}
