@@ -92,7 +92,7 @@ func (d *decoder) run(ctx context.Context, msgs jetstream.MessagesContext) error
 			if r, err := Decode(m.Data()); err != nil {
 				d.undecodable(p.seq, p.at, m.Headers().Get(nats.MsgIdHdr) != "", m.Headers().Get(headerTTL), err)
 			} else {
-				batch = append(batch, Event{Revocation: r, Sequence: p.seq, Time: p.at, Rewinds: d.era})
+				batch = append(batch, Event{Revocation: r, Sequence: p.seq, Time: p.at, Kept: kept(m.Headers()), Rewinds: d.era})
 				long.offer(p.seq, p.at, r.Until)
 			}
 		}

@@ -31,6 +31,7 @@ type liveMsg struct {
 	beacon   bool
 	named    bool   // has a message ID, as every publisher of ours gives
 	ttl      string // of the message, as its publisher wrote it; empty: none
+	kept     time.Duration
 	data     []byte
 	until    time.Time // of the statement, once it was decoded
 }
@@ -101,7 +102,7 @@ func parseLive(m *nats.Msg) (liveMsg, bool) {
 	previous, _ := strconv.ParseUint(header(m, hdrPrevious), 10, 64)
 	return liveMsg{
 		seq: seq, previous: previous, time: at, subject: subject, named: header(m, nats.MsgIdHdr) != "",
-		beacon: subject == SubjectBeacon, ttl: header(m, headerTTL), data: m.Data,
+		beacon: subject == SubjectBeacon, ttl: header(m, headerTTL), kept: kept(m.Header), data: m.Data,
 	}, true
 }
 

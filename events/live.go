@@ -43,7 +43,7 @@ func (f *follower) live(ctx context.Context, msgs []liveMsg) {
 			continue
 		}
 		m.until = r.Until
-		batch = append(batch, Event{Revocation: r, Sequence: m.seq, Time: m.time, Rewinds: f.era(m)})
+		batch = append(batch, Event{Revocation: r, Sequence: m.seq, Time: m.time, Kept: m.kept, Rewinds: f.era(m)})
 	}
 	if err := f.applyBatch(ctx, batch); err != nil {
 		// Nothing of it counts: the stream still has it.

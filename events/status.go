@@ -10,6 +10,9 @@ type Event struct {
 	Revocation Revocation
 	Sequence   uint64    // stream sequence
 	Time       time.Time // the server's timestamp of storage
+	// Kept is for how long after Time the server was told to keep it, whatever Revocation.Until says; the
+	// stream's own bound counts as well. Zero if that is not known.
+	Kept time.Duration
 	// Rewinds is Status.Rewinds when the event was read: an abandoned reading may still
 	// deliver what was in the stream before, after the new one is counted.
 	Rewinds uint64

@@ -35,6 +35,7 @@ func (i *Issuer) apply(ctx context.Context, batch []events.Event) error {
 		return fmt.Errorf("apply to the denylist: %w", err)
 	}
 	for _, e := range batch {
+		i.stands(e)
 		if e.Revocation.Issuer != i.cfg.Issuer || e.Revocation.Scope == events.Token {
 			continue
 		}

@@ -9,14 +9,14 @@ import (
 	"sync"
 	"time"
 
-	"github.com/quash-auth/quash/cache"
 	"github.com/quash-auth/quash/events"
 )
 
 // renewals say again that a key was revoked, before nodes forget it.
 type renewals struct {
 	// early is this replica's own: replicas come one after the other, and who comes later sees that it was done.
-	early time.Duration
+	early    time.Duration
+	standing standing
 
 	round     sync.Mutex         // one at a time; guards what follows
 	known     map[string]lasting // by the record's key
@@ -41,7 +41,7 @@ func (i *Issuer) keepRevoked(ctx context.Context) {
 	i.every(ctx, min(i.cfg.RepairInterval, i.retention.Total()/8), "renew the statements about revoked keys", nil, i.renewKeys)
 }
 
-// renewKeys publishes again what less than half a retention is left of. Statements only join: the later end counts.
+// renewKeys publishes again what less than half a retention is left of in the stream. Statements only join: the later end counts.
 func (i *Issuer) renewKeys(ctx context.Context) error {
 	if i.current() != nil {
 		return nil
@@ -49,6 +49,7 @@ func (i *Issuer) renewKeys(ctx context.Context) error {
 	i.renewals.round.Lock()
 	defer i.renewals.round.Unlock()
 	defer func() { i.renewals.rounds++ }()
+	i.renewals.standing.forget(i.cfg.Now())
 	all, failed := i.readLasting(ctx)
 	if all == nil {
 		return failed
@@ -70,10 +71,9 @@ func (i *Issuer) renewKeys(ctx context.Context) error {
 	return failed
 }
 
-// lasts: nodes refuse the key's tokens for long enough, as far as is known here. What another replica has published has arrived.
+// lasts: who starts now refuses the key's tokens for long enough. What another replica has published has arrived.
 func (i *Issuer) lasts(kid string) bool {
-	enough := i.cfg.Now().Add(i.retention.Total()/2 - i.renewals.early)
-	return i.deny.Holds(cache.Statement{Scope: cache.Key, Issuer: i.cfg.Issuer, Key: kid, Before: cache.Always, Until: enough.Unix()})
+	return i.renewals.standing.lasts(kid, i.cfg.Now().Add(i.retention.Total()/2-i.renewals.early))
 }
 
 // renewKey says it under another ID, which nobody can have used before: who may send a beacon can take any ID that is foreseen.

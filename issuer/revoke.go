@@ -101,6 +101,9 @@ func (i *Issuer) deliver(ctx context.Context, r events.Revocation) (events.Revoc
 	if err := i.deny.Apply(own); err != nil {
 		i.log.Error("own denylist refused a statement", "id", r.ID, "error", err)
 	}
+	if !ack.Duplicate && i.wholeKey(r) {
+		i.renewals.standing.published(r, i.cfg.Now().Add(i.retention.Total()))
+	}
 	return r, ack, nil
 }
 
