@@ -2,6 +2,7 @@ package events
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -107,9 +108,11 @@ func AskWhole(ctx context.Context, nc *nats.Conn) ([]Whole, error) {
 
 // HearWhole answers that question with what say returns, until stop is called; say may be
 // running a moment longer, and is called by one goroutine. Without a Node nothing is answered, and who asks
-// knows that somebody listens. ErrUnavailable: it could not begin to listen.
+// knows that somebody listens. Of several on one connection one hears each question.
+// ErrUnavailable: it could not begin to listen.
 func HearWhole(nc *nats.Conn, say func() Whole) (stop func(), err error) {
-	sub, err := nc.Subscribe(SubjectWhole, func(m *nats.Msg) {
+	// A server that hands a question over twice counts it as answered, where a role may answer once.
+	sub, err := nc.QueueSubscribe(SubjectWhole, fmt.Sprintf("whole-%s-%p", process, nc), func(m *nats.Msg) {
 		w := say()
 		if text, err := json.Marshal(w.wire()); err == nil && m.Reply != "" && w.Node != "" {
 			_ = m.Respond(text) // the asker asks again
@@ -120,6 +123,8 @@ func HearWhole(nc *nats.Conn, say func() Whole) (stop func(), err error) {
 	}
 	return func() { _ = sub.Unsubscribe() }, nil // the connection may be closed already
 }
+
+var process = rand.Text()
 
 // wholeJSON is the wire form.
 type wholeJSON struct {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"maps"
 	"net/http"
 	"os"
@@ -9,9 +10,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/alecthomas/kong"
+	"github.com/nats-io/nats.go"
 
+	"github.com/quash-auth/quash/events"
 	"github.com/quash-auth/quash/internal/ports"
 )
 
@@ -127,6 +131,50 @@ func TestDeploy_composeIsTrue(t *testing.T) {
 	for _, p := range [][2]string{{"issuer-1 QUASH_KEYS_DIR", "issuer-2 QUASH_KEYS_DIR"}, {"issuer-1 QUASH_CLIENTS", "issuer-2 QUASH_CLIENTS"}} {
 		if kept[p[0]] != kept[p[1]] {
 			t.Errorf("%s and %s are not the same", p[0], p[1])
+		}
+	}
+	if v := log.violations(); len(v) > 0 {
+		t.Errorf("the server refused what a role needs:\n%s", strings.Join(v, "\n"))
+	}
+}
+
+// TestDeploy_twoHear: an issuer listens for the question for ledgers itself before the one who did so until it was open has stopped. A role
+// may answer a question once, and the server counts a question that it hands over twice as answered.
+func TestDeploy_twoHear(t *testing.T) {
+	url, log := shippedNATS(t)
+	connect := func(role string) *nats.Conn {
+		nc, err := nats.Connect(url, nats.UserInfo(role, "p-"+role), nats.CustomInboxPrefix("_INBOX_"+role))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(nc.Close)
+		return nc
+	}
+	issuer, node := connect("issuer"), connect("verifier")
+	for _, say := range []events.Whole{{}, {Node: "issuer-1"}} {
+		stop, err := events.HearWhole(issuer, func() events.Whole { return say })
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stop()
+	}
+	other := connect("issuer")
+	stop, err := events.HearWhole(other, func() events.Whole { return events.Whole{Node: "issuer-2"} })
+	if err == nil {
+		err = errors.Join(issuer.Flush(), other.Flush())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	heard := map[string]bool{}
+	for deadline := time.Now().Add(patience); len(heard) < 2; {
+		got, err := events.AskWhole(t.Context(), node)
+		if err != nil || time.Now().After(deadline) {
+			t.Fatalf("heard from %v, %v", heard, err)
+		}
+		for _, w := range got {
+			heard[w.Node] = true
 		}
 	}
 	if v := log.violations(); len(v) > 0 {
