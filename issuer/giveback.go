@@ -69,8 +69,32 @@ func (i *Issuer) giveRun(ctx context.Context, run []events.Revocation) (last uin
 	again := make([]events.Revocation, len(failed))
 	for n, f := range failed {
 		again[n] = run[f.Index]
+		if errors.Is(f.Err, events.ErrInvalid) {
+			again[n] = i.givable(again[n])
+		}
 		again[n].ID = events.NewID()
 	}
-	_, err = publish(ctx, again)
-	return last, spent, err
+	still, err := publish(ctx, again)
+	for _, f := range still {
+		if !errors.Is(f.Err, events.ErrInvalid) {
+			return last, spent, err
+		}
+	}
+	for _, f := range still { // one must not keep the others, and all new nodes, waiting
+		r := run[failed[f.Index].Index]
+		i.log.Error("the stream does not get back a statement that nobody may publish; revoke what it names again",
+			"id", r.ID, "scope", r.Scope.String(), "error", f.Err)
+	}
+	return last, spent, nil
+}
+
+// givable is a statement in a form that a publisher takes. Readers take a far Until and any Gen; in the stream it lives a retention at most,
+// and no token that exists now lives longer.
+func (i *Issuer) givable(r events.Revocation) events.Revocation {
+	r = sayable(r)
+	r.Gen = min(r.Gen, events.MaxGen)
+	if latest := i.retention.Until(i.cfg.Now()); r.Until.After(latest) {
+		r.Until = latest
+	}
+	return r
 }

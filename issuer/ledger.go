@@ -47,9 +47,9 @@ func (l *ledger) record(deny *cache.Denylist, rs []events.Revocation, statements
 		if deny.Lasts(s) {
 			continue
 		}
-		text, err := events.Encode(rs[n])
+		text, err := events.Encode(sayable(rs[n])) // what the denylist takes has to come back, whatever its audit trail looks like
 		if err != nil {
-			continue // the denylist will not take it either
+			continue // cannot be: it was decoded
 		}
 		news = append(news, snapshot.Statement{Scope: uint8(s.Scope), Issuer: s.Issuer, Key: s.Key, Before: s.Before, Gen: s.Gen,
 			Until: s.Until, Sequence: s.Sequence, Text: string(text)})

@@ -17,8 +17,11 @@ func (r *rig) odd(scope, members, by, actor string) (id string) {
 	r.t.Helper()
 	id = events.NewID()
 	m := nats.NewMsg("quash.v1.session-revoked." + scope)
-	m.Data = fmt.Appendf(nil, `{"v":1,"id":"%s","iss":"%s","scope":"%s",%s,"until":%d,"at":%d%s,"actor":"%s"}`,
-		id, iss, scope, members, time.Now().Add(time.Hour).Unix(), time.Now().UnixMilli(), by, actor)
+	if !strings.Contains(members, "until") {
+		members += fmt.Sprintf(`,"until":%d`, time.Now().Add(time.Hour).Unix())
+	}
+	m.Data = fmt.Appendf(nil, `{"v":1,"id":"%s","iss":"%s","scope":"%s",%s,"at":%d%s,"actor":"%s"}`,
+		id, iss, scope, members, time.Now().UnixMilli(), by, actor)
 	m.Header.Set("Nats-TTL", "3600")
 	a, err := r.cfg.Conn.RequestMsg(m, deadline)
 	if err != nil || strings.Contains(string(a.Data), "error") {
