@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -24,6 +25,8 @@ type bucket struct {
 	kv     jetstream.KeyValue
 	prefix string // "$KV.NAME."
 	direct string // where several records can be asked for at once; empty: nowhere
+
+	patience *atomic.Int64 // ns: of a write whose caller has no deadline
 }
 
 // bucketConfig: lossy buckets hold what may be lost and forget after maxAge.
@@ -74,7 +77,8 @@ func openBucket(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, c bu
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", c.name, unavailable(err))
 	}
-	b := &bucket{nc: nc, js: js, stream: stream, kv: kv, prefix: "$KV." + c.name + "."}
+	b := &bucket{nc: nc, js: js, stream: stream, kv: kv, prefix: "$KV." + c.name + ".", patience: new(atomic.Int64)}
+	b.patience.Store(int64(writePatience))
 	if got.AllowDirect && !c.lossy {
 		b.direct = "$JS.API.DIRECT.GET." + want.Name
 		err = b.tryMany(ctx)
@@ -144,8 +148,9 @@ type write struct {
 }
 
 const (
-	anyRevision = ^uint64(0)
-	tombstone   = time.Minute // how long a deleted key keeps its revision
+	anyRevision   = ^uint64(0)
+	tombstone     = time.Minute // how long a deleted key keeps its revision
+	writePatience = 5 * time.Second
 )
 
 func (b *bucket) message(w write) *nats.Msg {
@@ -205,9 +210,15 @@ const (
 	codeWrongSequenceConstant = 10164
 )
 
+// send: after an error the write may be stored nevertheless.
 func (b *bucket) send(ctx context.Context, m *nats.Msg) (uint64, error) {
 	if err := b.connected(); err != nil {
 		return 0, err
+	}
+	if _, bounded := ctx.Deadline(); !bounded { // an answer that was lost is never sent again
+		within, cancel := context.WithTimeout(ctx, time.Duration(b.patience.Load()))
+		defer cancel()
+		ctx = within
 	}
 	answer, err := b.nc.RequestMsgWithContext(ctx, m)
 	if err != nil {

@@ -556,3 +556,6 @@ func Lasting(ctx context.Context, i *Issuer, kid string) (lasts, own bool, err e
 	l, err := decodeLasting(r)
 	return true, l.Own, err
 }
+
+// SetWritePatience is of writes that begin from now on.
+func SetWritePatience(i *Issuer, d time.Duration) { i.store.patience.Store(int64(d)) }
