@@ -534,11 +534,17 @@ func SetAhead(i *Issuer, d time.Duration) {
 	i.renewals.standing.ahead = d
 }
 
-// SetAskedMost bounds the keys that were never ours.
-func SetAskedMost(i *Issuer, most int) {
+// Reconciled reports whether everything that was applied is in the records.
+func Reconciled(i *Issuer) bool { return len(i.backlog.head()) == 0 }
+
+// LinkFile stores a file under a name that nobody has taken.
+var LinkFile = linkFile
+
+// SetBounds of the keys whose statements are renewed.
+func SetBounds(i *Issuer, asked, heard int) {
 	i.renewals.round.Lock()
 	defer i.renewals.round.Unlock()
-	i.renewals.askedMost = most
+	i.renewals.bounds.asked, i.renewals.bounds.heard = asked, heard
 }
 
 // LastingKey of a kid.

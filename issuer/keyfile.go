@@ -30,17 +30,27 @@ const tempPrefix = ".new-"
 func linkFile(path string, text []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), tempPrefix+"*") // 0600
 	if err != nil {
-		return err
+		return fileError(path, err)
 	}
 	defer os.Remove(f.Name()) //nolint:errcheck // sweep would
 	_, err = f.Write(text)
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
+		return fileError(path, err)
 	}
 	if err := os.Link(f.Name(), path); err != nil {
-		return err
+		return fileError(path, err)
 	}
 	return syncDir(filepath.Dir(path))
+}
+
+// fileError names the file that was to be, not one whose name is another each time: what fails in the same way is said once.
+func fileError(path string, err error) error {
+	if inner := (*fs.PathError)(nil); errors.As(err, &inner) {
+		err = inner.Err
+	} else if inner := (*os.LinkError)(nil); errors.As(err, &inner) {
+		err = inner.Err
+	}
+	return fmt.Errorf("%s: %w", path, err)
 }
 
 // warnKeysDir: the files are 0600, but whoever may write to their directory can put a key of his own into it, and
@@ -126,7 +136,7 @@ func readKey(path string, user int) (signingKey, error) {
 		return signingKey{}, fmt.Errorf("others may read it (mode %#o): chmod 600 it, and revoke the key if somebody did", info.Mode().Perm())
 	}
 	if whose := stranger(info, user); whose != "" {
-		return signingKey{}, fmt.Errorf("it %s that user may read it: chown it to user %d, and revoke the key if it is not yours alone", whose, user)
+		return signingKey{}, fmt.Errorf("it %s that user may read it: chown it to user %d, and revoke the key if it is not yours alone; or run as its owner", whose, user)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {

@@ -19,19 +19,19 @@ import (
 // backup, with records that are as old.
 const revokedSuffix = ".revoked"
 
-// readNotes takes in what the directory says of revoked keys. That there is a note is enough, whatever is in it; it says when.
+// readNotes takes in what the directory says of revoked keys. That there is a note is enough, whatever it is; its text says when, and is read once.
 func (k *keyring) readNotes(entries []fs.DirEntry) {
 	notes := map[string]time.Time{}
 	for _, e := range entries {
 		kid, ok := strings.CutSuffix(e.Name(), revokedSuffix)
-		if !ok || kid == "" || e.IsDir() {
+		if !ok || kid == "" {
 			continue
 		}
-		at := k.now()
-		if text, err := os.ReadFile(k.path(kid, revokedSuffix)); err == nil {
-			if said, err := time.Parse(time.RFC3339Nano, strings.TrimSpace(string(text))); err == nil && said.Before(at) {
-				at = said
-			}
+		k.mu.RLock()
+		at, known := k.notes[kid]
+		k.mu.RUnlock()
+		if !known {
+			at = k.noted(kid)
 		}
 		notes[kid] = at
 	}
@@ -41,6 +41,23 @@ func (k *keyring) readNotes(entries []fs.DirEntry) {
 	for kid := range notes {
 		k.revoked[kid] = true
 	}
+}
+
+// noted is when a key was revoked; now, if the note does not say it.
+func (k *keyring) noted(kid string) time.Time {
+	now := k.now()
+	info, err := os.Stat(k.path(kid, revokedSuffix))
+	if err != nil || !info.Mode().IsRegular() || info.Size() > 2*int64(len(time.RFC3339Nano)) {
+		return now // a pipe would have us wait for who writes to it
+	}
+	text, err := os.ReadFile(k.path(kid, revokedSuffix))
+	if err != nil {
+		return now
+	}
+	if at, err := time.Parse(time.RFC3339Nano, strings.TrimSpace(string(text))); err == nil && at.Before(now) {
+		return at
+	}
+	return now
 }
 
 // note leaves one about a key of the directory.

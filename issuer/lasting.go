@@ -1,7 +1,6 @@
 package issuer
 
 import (
-	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -20,6 +19,8 @@ import (
 type lasting struct {
 	// Own: the key was in our directory. Anybody who may publish can invent others.
 	Own bool `json:"own"`
+	// Asked: it was revoked through an issuer. Nobody but an operator can have many of these.
+	Asked bool `json:"asked,omitempty"`
 	// Statement is the one by which it was revoked: who, when and why.
 	Statement json.RawMessage `json:"statement"`
 
@@ -36,7 +37,8 @@ func lastingKey(kid string) string {
 
 func decodeLasting(r record) (lasting, error) {
 	l := lasting{revision: r.revision}
-	err := r.decode(kindLasting, field{name: "own", into: &l.Own}, field{name: "statement", into: &l.Statement})
+	err := r.decode(kindLasting, field{name: "own", into: &l.Own}, field{name: "statement", into: &l.Statement},
+		field{name: "asked", into: &l.Asked, optional: true})
 	if err != nil {
 		return lasting{}, err
 	}
@@ -46,7 +48,7 @@ func decodeLasting(r record) (lasting, error) {
 	if err != nil {
 		return lasting{}, badRecord(r.key, fmt.Errorf("statement: %w", err))
 	}
-	l.kid = l.said.Key
+	l.kid, l.Asked = l.said.Key, l.Asked || !l.Own
 	return l, nil
 }
 
@@ -56,34 +58,48 @@ func (l lasting) write() (write, error) {
 }
 
 // last is what has to be written so that a statement about a key is said for ever: nothing, if that was written before, or if it is
-// about the tokens of a good key. asked: by somebody who may ask the issuer for it. Others' statements last if the key is ours.
+// about the tokens of a good key. asked: by somebody who may ask the issuer for it; he may ask again, for the newest are renewed.
+// Others' statements last if the key is ours.
 func (i *Issuer) last(ctx context.Context, r events.Revocation, asked bool) ([]write, error) {
 	if r.Scope != events.Key || !r.Before.IsZero() {
 		return nil, nil
 	}
+	i.renewals.again(lastingKey(r.Key))
 	own := i.keys.ours(r.Key)
 	if !asked && !own {
 		return nil, nil
 	}
 	rec, err := i.store.get(ctx, lastingKey(r.Key))
-	if err != nil || rec.exists() {
+	if err != nil {
 		return nil, err
+	}
+	if rec.exists() {
+		l, err := decodeLasting(rec)
+		if !asked || err != nil || l.Own && l.Asked || l.said.ID == r.ID {
+			return nil, nil //nolint:nilerr // the rounds report it, and renew what they can
+		}
+		own = own || l.Own
 	}
 	text, err := events.Encode(sayable(r))
 	if err != nil {
 		return nil, err
 	}
-	w, err := lasting{Own: own, Statement: text, kid: r.Key, revision: rec.revision}.write()
+	w, err := lasting{Own: own, Asked: asked, Statement: text, kid: r.Key, revision: rec.revision}.write()
 	return []write{w}, err
 }
 
-// readLasting fills known with what was written since. What cannot be read lasts as well, as something that is not our own.
+// readLasting fills known with what was written since. What cannot be read lasts as well.
 func (i *Issuer) readLasting(ctx context.Context) (map[string]lasting, error) {
 	keys, err := i.store.keys(ctx, lastingPrefix+"*")
 	if err != nil {
 		return nil, err
 	}
 	known := i.renewals.known
+	for _, key := range i.renewals.stale() {
+		if l := known[key]; !l.Own || !l.Asked {
+			delete(known, key)
+		}
+	}
 	rs, err := i.store.getAll(ctx, slices.DeleteFunc(keys, func(key string) bool { _, ok := known[key]; return ok })...)
 	if err != nil {
 		return nil, err
@@ -100,7 +116,7 @@ func (i *Issuer) readLasting(ctx context.Context) (map[string]lasting, error) {
 			if err != nil {
 				continue // names no key
 			}
-			all[string(kid)] = lasting{kid: string(kid), said: i.bare(string(kid), time.Time{})}
+			all[string(kid)] = lasting{Own: i.keys.ours(string(kid)), Asked: true, kid: string(kid), revision: r.revision, said: i.bare(string(kid), time.Time{})}
 			continue
 		}
 		known[r.key] = l
@@ -169,29 +185,4 @@ func (i *Issuer) adoptKey(ctx context.Context, kid string, noted time.Time, l la
 		i.renewals.known[lastingKey(kid)] = l
 	}
 	return l, err == nil, err
-}
-
-// askedMost bounds the keys that were never ours: an operator's credential that was stolen must not cost every node something for ever.
-const askedMost = 1000
-
-// bounded leaves out the oldest of those that were only asked for, beyond askedMost. Our own are as many as there were files.
-func (i *Issuer) bounded(all map[string]lasting) []lasting {
-	var own, asked []lasting
-	for _, l := range all {
-		if l.Own {
-			own = append(own, l)
-		} else {
-			asked = append(asked, l)
-		}
-	}
-	if most := i.renewals.askedMost; len(asked) > most {
-		slices.SortFunc(asked, func(a, b lasting) int { return cmp.Or(b.said.At.Compare(a.said.At), cmp.Compare(a.kid, b.kid)) })
-		if !i.renewals.full {
-			i.renewals.full = true
-			i.log.Error("too many keys that this issuer never had were revoked through it: statements about the oldest end; find out who does that, and revoke again what matters",
-				"keys", len(asked), "renewed", most, "first_left_out", asked[most].kid)
-		}
-		asked = asked[:most]
-	}
-	return append(own, asked...)
 }

@@ -221,7 +221,7 @@ func TestInventedKeysEnd(t *testing.T) {
 	}
 
 	// An operator may ask for any, so many.
-	issuer.SetAskedMost(r.Issuer, 2)
+	issuer.SetBounds(r.Issuer, 2, 1000)
 	asked := []string{"elsewhere 1", "elsewhere 2", "elsewhere 3"}
 	for _, kid := range asked {
 		c.set(c.now().Add(time.Second))

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,15 +20,36 @@ type renewals struct {
 	early    time.Duration
 	standing standing
 
-	round     sync.Mutex         // one at a time; guards what follows
-	known     map[string]lasting // by the record's key
-	askedMost int
-	full      bool // it was said that there are too many
-	rounds    int  // done; tests wait for the first
+	round  sync.Mutex         // one at a time; guards what follows
+	known  map[string]lasting // by the record's key
+	bounds bounds
+	rounds int // done; tests wait for the first
+
+	mu      sync.Mutex
+	changed map[string]bool // records that may have been since they were read
+}
+
+// again reads a record again.
+func (r *renewals) again(key string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.changed == nil {
+		r.changed = map[string]bool{}
+	}
+	r.changed[key] = true
+}
+
+// stale are the records to read again, once.
+func (r *renewals) stale() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	keys := slices.Collect(maps.Keys(r.changed))
+	r.changed = nil
+	return keys
 }
 
 func (i *Issuer) newRenewals() *renewals {
-	return &renewals{early: rand.N(i.retention.Total()/8 + 1), known: map[string]lasting{}, askedMost: askedMost}
+	return &renewals{early: rand.N(i.retention.Total()/8 + 1), known: map[string]lasting{}, bounds: defaultBounds()}
 }
 
 // keepRevoked goes on until ctx ends.
@@ -76,6 +99,12 @@ func (i *Issuer) lasts(kid string) bool {
 	return i.renewals.standing.lasts(kid, i.cfg.Now().Add(i.retention.Total()/2-i.renewals.early))
 }
 
+// urgent: what is pending may be such that it is never said.
+func (i *Issuer) urgent(l lasting) bool {
+	quarter, now := i.retention.Total()/4, i.cfg.Now()
+	return now.Sub(l.said.At).Abs() > quarter && !i.renewals.standing.lasts(l.kid, now.Add(quarter))
+}
+
 // renewKey says it under another ID, which nobody can have used before: who may send a beacon can take any ID that is foreseen.
 func (i *Issuer) renewKey(ctx context.Context, l lasting) error {
 	ctx, cancel := context.WithTimeout(ctx, i.cfg.Timeout)
@@ -84,8 +113,9 @@ func (i *Issuer) renewKey(ctx context.Context, l lasting) error {
 	if err != nil {
 		return err
 	}
-	if m, err := decodeMark(rec); err == nil && len(m.Pending) > 0 || i.lasts(l.kid) {
-		return nil // about to be said for the first time, by the repair perhaps, or it was just now
+	m, err := decodeMark(rec)
+	if i.lasts(l.kid) || err == nil && len(m.Pending) > 0 && !i.urgent(l) {
+		return nil // it was just now, or is about to be said for the first time, by the repair perhaps
 	}
 	if err := i.step("renew"); err != nil {
 		return err
