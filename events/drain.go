@@ -90,7 +90,7 @@ func (d *decoder) run(ctx context.Context, msgs jetstream.MessagesContext) error
 		}
 		if m.Subject() != SubjectBeacon {
 			if r, err := Decode(m.Data()); err != nil {
-				d.undecodable(p.seq, p.at, m.Headers().Get(nats.MsgIdHdr) != "", m.Headers().Get(headerTTL), err)
+				d.undecodable(p.seq, p.at, m.Headers().Get(nats.MsgIdHdr) != "", kept(m.Headers()), err)
 			} else {
 				batch = append(batch, Event{Revocation: r, Sequence: p.seq, Time: p.at, Kept: kept(m.Headers()), Rewinds: d.era})
 				long.offer(p.seq, p.at, r.Until)

@@ -29,9 +29,8 @@ type liveMsg struct {
 	arrival  time.Time
 	subject  string
 	beacon   bool
-	named    bool   // has a message ID, as every publisher of ours gives
-	ttl      string // of the message, as its publisher wrote it; empty: none
-	kept     time.Duration
+	named    bool          // has a message ID, as every publisher of ours gives
+	kept     time.Duration // as its publisher wrote it; zero if that is not known
 	data     []byte
 	until    time.Time // of the statement, once it was decoded
 }
@@ -102,7 +101,7 @@ func parseLive(m *nats.Msg) (liveMsg, bool) {
 	previous, _ := strconv.ParseUint(header(m, hdrPrevious), 10, 64)
 	return liveMsg{
 		seq: seq, previous: previous, time: at, subject: subject, named: header(m, nats.MsgIdHdr) != "",
-		beacon: subject == SubjectBeacon, ttl: header(m, headerTTL), kept: kept(m.Header), data: m.Data,
+		beacon: subject == SubjectBeacon, kept: kept(m.Header), data: m.Data,
 	}, true
 }
 

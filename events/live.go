@@ -39,7 +39,7 @@ func (f *follower) live(ctx context.Context, msgs []liveMsg) {
 		}
 		r, err := Decode(m.data)
 		if err != nil {
-			f.undecodable(m.seq, m.time, m.named, m.ttl, err)
+			f.undecodable(m.seq, m.time, m.named, m.kept, err)
 			continue
 		}
 		m.until = r.Until

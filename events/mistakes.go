@@ -77,15 +77,15 @@ func (m *mistakes) forget() {
 // skipped silently: it may cover tokens. Without a message ID it is no event of
 // any publisher: a server stores what it answers to a reply subject that the
 // stream covers, and nobody must be able to make the fleet unready by that.
-// ttl is the message's own header: its publisher's Until, in a form that any version reads. Safe for concurrent use.
-func (s *Subscriber) undecodable(seq uint64, at time.Time, named bool, ttl string, err error) {
+// keeps is the message's own header: its publisher's Until, in a form that any version reads. Safe for concurrent use.
+func (s *Subscriber) undecodable(seq uint64, at time.Time, named bool, keeps time.Duration, err error) {
 	if !named {
 		s.update(func(st *Status) { st.Foreign++ })
 		return
 	}
 	it := mistake{at: at}
-	if d, err := time.ParseDuration(ttl); err == nil && d > 0 {
-		it.end = at.Add(d)
+	if keeps > 0 {
+		it.end = at.Add(keeps)
 	}
 	if s.mistakes.note(seq, it, err.Error()) {
 		s.log.Error("undecodable event in the revocation stream: a newer publisher, or not ours; its tokens are not covered here", "sequence", seq, "err", err)
