@@ -74,9 +74,9 @@ func (i *Issuer) last(ctx context.Context, r events.Revocation, asked bool) ([]w
 		return nil, err
 	}
 	if rec.exists() {
-		l, err := decodeLasting(rec)
-		if !asked || err != nil || l.Own && l.Asked || l.said.ID == r.ID {
-			return nil, nil //nolint:nilerr // the rounds report it, and renew what they can
+		l, damaged := decodeLasting(rec) // which the rounds report, and renew what they can
+		if !asked || damaged != nil || l.Own && l.Asked || l.said.ID == r.ID {
+			return nil, nil
 		}
 		own = own || l.Own
 	}

@@ -27,7 +27,10 @@ type renewals struct {
 
 	mu      sync.Mutex
 	changed map[string]bool // records that may have been since they were read
+	many    bool            // so many that all are read again
 }
+
+const changedMost = 10_000 // anybody who may publish can name any key
 
 // again reads a record again.
 func (r *renewals) again(key string) {
@@ -36,15 +39,20 @@ func (r *renewals) again(key string) {
 	if r.changed == nil {
 		r.changed = map[string]bool{}
 	}
-	r.changed[key] = true
+	if r.many = r.many || len(r.changed) >= changedMost; !r.many {
+		r.changed[key] = true
+	}
 }
 
-// stale are the records to read again, once.
+// stale are the records to read again, once. round is held.
 func (r *renewals) stale() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	keys := slices.Collect(maps.Keys(r.changed))
-	r.changed = nil
+	if r.many {
+		keys = slices.Collect(maps.Keys(r.known))
+	}
+	r.changed, r.many = nil, false
 	return keys
 }
 
