@@ -104,13 +104,9 @@ func (f *fleet) insist(ctx context.Context, name string, again *int) (stop func(
 	pacer.Go(func() {
 		tick := time.NewTicker(insistEvery)
 		defer tick.Stop()
-		for ; n < probeMost; n++ {
-			select {
-			case <-over:
-				return
-			case <-tick.C:
-			}
+		for n < probeMost {
 			r := revocation(name, n)
+			n++
 			each.Go(func() {
 				for {
 					if _, err := f.pub.Publish(ctx, r); err == nil || ctx.Err() != nil {
@@ -119,6 +115,11 @@ func (f *fleet) insist(ctx context.Context, name string, again *int) (stop func(
 					repeats.Add(1)
 				}
 			})
+			select {
+			case <-over:
+				return
+			case <-tick.C:
+			}
 		}
 	})
 	return func() (int, error) {

@@ -33,14 +33,15 @@ func (f *fleet) probing(ctx context.Context, name string, every time.Duration) (
 	wg.Go(func() {
 		tick := time.NewTicker(every)
 		defer tick.Stop()
-		for n < probeMost && err == nil {
+		for n < probeMost {
+			if _, err = f.pub.Publish(ctx, revocation(name, n)); err != nil {
+				return
+			}
+			n++
 			select {
 			case <-over:
 				return
 			case <-tick.C:
-			}
-			if _, err = f.pub.Publish(ctx, revocation(name, n)); err == nil {
-				n++
 			}
 		}
 	})

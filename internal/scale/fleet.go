@@ -243,7 +243,7 @@ func (f *fleet) collect(name string, published int, patience time.Duration) (rec
 	if f.Kind == kindBare {
 		return r, nil
 	}
-	missed, err := all[int](f.nodes, "missing", phase{Phase: name, Messages: published})
+	missed, err := all[int](f.nodes, "missing", phase{Phase: name, Messages: published, Patience: patience})
 	for _, n := range missed {
 		f.result.Unenforced += n
 	}

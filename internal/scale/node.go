@@ -194,10 +194,17 @@ func (c *crowd) arm(p phase) (struct{}, error) {
 
 func (c *crowd) collect(p phase) (record, error) { return c.rec.collect(p.Messages, p.Patience), nil }
 
-// missing counts the statements of a phase that a node does not enforce, for all
-// nodes together.
+// missing counts the statements of a phase that a node does not enforce, for all nodes
+// together. Nodes that joined meanwhile have not been waited for: they get their time here.
 func (c *crowd) missing(p phase) (int, error) {
-	n := 0
+	for end := time.Now().Add(p.Patience); ; time.Sleep(20 * time.Millisecond) {
+		if n := c.unenforced(p); n == 0 || time.Now().After(end) {
+			return n, nil
+		}
+	}
+}
+
+func (c *crowd) unenforced(p phase) (n int) {
 	for _, node := range c.nodes {
 		if node.v == nil {
 			continue
@@ -208,7 +215,7 @@ func (c *crowd) missing(p phase) (int, error) {
 			}
 		}
 	}
-	return n, nil
+	return n
 }
 
 // fresh waits until the view of every node is newer than an instant, and returns how
