@@ -24,7 +24,7 @@ type beacons struct {
 	interval time.Duration
 	due      time.Time
 	// unanswered: the last one sent has not come back. The next one says by its ID
-	// what this node has seen, lest it be taken for one that the server has had: a
+	// how far this node has seen, lest it be taken for one that the server has had: a
 	// clock that was set back repeats interval numbers.
 	unanswered bool
 	probing    bool // the next one is for this node alone
@@ -77,14 +77,16 @@ func (b *beacons) wait(now time.Time) time.Duration {
 // next returns the ID and the body of the beacon to send now, and schedules
 // another attempt in case this one does not come back. Beacons of several nodes
 // in the same interval share an ID, and the server keeps one; so do those of nodes
-// that wait in vain after the same message, head.
-func (b *beacons) next(now time.Time, head uint64) (id, body string) {
-	id = "beacon-" + strconv.FormatInt(now.UnixNano()/int64(b.interval), 10)
+// that wait in vain after messages of the same interval: in a burst, which each takes at a
+// pace of its own, hardly two have had the same message last. seen is the server's time of it.
+func (b *beacons) next(now, seen time.Time) (id, body string) {
+	number := func(at time.Time) string { return strconv.FormatInt(at.UnixNano()/int64(b.interval), 10) }
+	id = "beacon-" + number(now)
 	switch {
 	case b.probing:
 		id += "-" + nuid.Next()
 	case b.unanswered:
-		id += "-" + strconv.FormatUint(head, 10)
+		id += "-" + number(seen)
 	}
 	b.unanswered, b.probing = true, false
 	b.count++
@@ -127,7 +129,7 @@ func (f *follower) fired() {
 // sendBeacon publishes a beacon and does not wait for an acknowledgement: the
 // proof is that it comes back.
 func (f *follower) sendBeacon() {
-	id, body := f.beacons.next(f.now(), max(f.track.last, f.track.runHead))
+	id, body := f.beacons.next(f.now(), f.track.newest())
 	if f.silent || !f.nc.IsConnected() {
 		return
 	}

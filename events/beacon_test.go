@@ -13,31 +13,32 @@ func TestBeacons_manyAreOne(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_800_000_000, 0)
 	a, b := events.NewBeacons(time.Second, now), events.NewBeacons(time.Second, now)
-	if x, y := a.Next(now, 7), b.Next(now, 8); x != y {
+	stored := now.Add(-time.Hour) // the server's clock
+	if x, y := a.Next(now, stored), b.Next(now, stored.Add(time.Second)); x != y {
 		t.Errorf("in one interval %q and %q", x, y)
 	}
-	// Nothing came back: the broker was away, or is busy.
+	// Nothing came back: the broker was away, or is busy with a burst, of which each node has taken as much as it could.
 	now = now.Add(2 * time.Second)
-	again := a.Next(now, 7)
-	if other := b.Next(now, 7); again != other {
-		t.Errorf("after the same message %q and %q", again, other)
+	again := a.Next(now, stored)
+	if other := b.Next(now, stored.Add(900*time.Millisecond)); again != other {
+		t.Errorf("within a burst %q and %q", again, other)
 	}
 	// A clock that was set back comes to the same interval once more, and has seen more.
-	if later := a.Next(now, 9); later == again {
+	if later := a.Next(now, stored.Add(time.Second)); later == again {
 		t.Errorf("%q twice: the server would drop the second", later)
 	}
 	a.Seen(now)
 	b.Seen(now)
-	if x, y := a.Next(now, 10), b.Next(now, 10); x != y || x == again {
+	if x, y := a.Next(now, stored), b.Next(now, stored); x != y || x == again {
 		t.Errorf("answered: %q and %q, before %q", x, y, again)
 	}
 	// Only who wants to know about its own clock needs one of its own.
 	a.Ask(now)
 	b.Ask(now)
-	if x, y := a.Next(now, 10), b.Next(now, 10); x == y {
+	if x, y := a.Next(now, stored), b.Next(now, stored); x == y {
 		t.Errorf("both asked with %q", x)
 	}
-	if x, y := a.Next(now, 11), b.Next(now, 11); x != y {
+	if x, y := a.Next(now, stored), b.Next(now, stored); x != y {
 		t.Errorf("and go on with %q and %q", x, y)
 	}
 }

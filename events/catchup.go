@@ -3,6 +3,7 @@ package events
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -40,7 +41,8 @@ type reading struct {
 	attempt  uint64
 	cancel   context.CancelFunc
 	since    time.Time
-	progress uint64 // of all catch-ups, when it began
+	progress uint64      // of all catch-ups, when it began
+	answered atomic.Bool // the stream has been reached; shared with the catch-up
 }
 
 // catchUp starts reading the stored part, unless that is under way.
@@ -57,7 +59,7 @@ func (f *follower) catchUp(ctx context.Context, wg *sync.WaitGroup) {
 	f.reading = &reading{attempt: f.attempt, cancel: cancel, since: f.now(), progress: f.progress.Load()}
 	f.update(func(st *Status) { st.CatchUps++ })
 	c := &catchUp{
-		Subscriber: f.Subscriber, apply: f.applyBatch, progress: &f.progress,
+		Subscriber: f.Subscriber, apply: f.applyBatch, progress: &f.progress, answered: &f.reading.answered,
 		stream: f.stream, wait: infoWait(f.backoff), last: anchor{seq: f.track.last, at: f.track.lastTime}, event: f.anchor, origin: f.origin, era: f.rewinds,
 	}
 	attempt := f.attempt
@@ -80,7 +82,7 @@ func (f *follower) catchUp(ctx context.Context, wg *sync.WaitGroup) {
 func (f *follower) revived() {
 	f.again = false
 	if r := f.reading; r != nil {
-		if f.progress.Load() != r.progress {
+		if r.answered.Load() || f.progress.Load() != r.progress {
 			return // it is being answered
 		}
 		if f.now().Sub(r.since) < infoWait(retryFirst) {

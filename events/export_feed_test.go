@@ -63,18 +63,25 @@ func ReadAll(ctx context.Context, msgs jetstream.MessagesContext, consumer strin
 	return n, err
 }
 
+// NewReader makes the consumer of a catch-up from the start, which waits so long for the first answer.
+func NewReader(ctx context.Context, s *Subscriber, stream jetstream.Stream, wait time.Duration) (jetstream.Consumer, error) {
+	c := &catchUp{Subscriber: s, wait: wait}
+	return c.create(ctx, stream, anchor{})
+}
+
 // InfoWaits is how long a follower waits for an answer before its first catch-up, and once it has failed again and again.
 func InfoWaits() (first, last time.Duration) { return infoWait(retryFirst), infoWait(retryMax) }
 
 // Revive is a live message that comes to a follower which has lost its connection
-// and asked for the stored part so long ago; another while passes after it. It returns
+// and asked for the stored part so long ago; another while passes after it. answered: the stream was reached. It returns
 // whether that question is given up, and how soon another is put; 0: none is planned.
-func Revive(s *Subscriber, asked, passes time.Duration) (abandoned bool, next time.Duration) {
+func Revive(s *Subscriber, asked, passes time.Duration, answered bool) (abandoned bool, next time.Duration) {
 	f := newFollower(s, nil)
 	f.retry = time.NewTimer(time.Hour)
 	defer f.retry.Stop()
 	f.backoff = retryMax
 	f.reading = &reading{cancel: func() { abandoned = true }, since: s.now().Add(-asked)}
+	f.reading.answered.Store(answered)
 	f.follow([]liveMsg{{number: 1, seq: 7, time: s.now(), arrival: s.now(), subject: SubjectBeacon}})
 	if f.reading != nil {
 		f.reading.since = f.reading.since.Add(-passes)
@@ -109,8 +116,8 @@ func NewBeacons(interval time.Duration, now time.Time) *Beacons {
 	return b
 }
 
-func (b *Beacons) Next(now time.Time, head uint64) string { id, _ := b.b.next(now, head); return id }
-func (b *Beacons) Heard(at time.Time)                     { b.b.heard(at) }
-func (b *Beacons) Seen(at time.Time)                      { b.b.seen(at) }
-func (b *Beacons) Ask(now time.Time)                      { b.b.ask(now) }
-func (b *Beacons) Wait(now time.Time) time.Duration       { return b.b.wait(now) }
+func (b *Beacons) Next(now, seen time.Time) string  { id, _ := b.b.next(now, seen); return id }
+func (b *Beacons) Heard(at time.Time)               { b.b.heard(at) }
+func (b *Beacons) Seen(at time.Time)                { b.b.seen(at) }
+func (b *Beacons) Ask(now time.Time)                { b.b.ask(now) }
+func (b *Beacons) Wait(now time.Time) time.Duration { return b.b.wait(now) }

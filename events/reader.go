@@ -37,6 +37,7 @@ type catchUp struct {
 	*Subscriber
 	apply    func(context.Context, []Event) error
 	progress *atomic.Uint64
+	answered *atomic.Bool // the stream has been reached
 
 	stream time.Time     // creation time of the stream followed so far, if known
 	wait   time.Duration // for an answer of the JetStream API
@@ -74,6 +75,7 @@ func (c *catchUp) once(ctx context.Context, r *catchUpResult) jetstream.Stream {
 		r.err = fmt.Errorf("ask for stream %s: %w", StreamName, err)
 		return nil
 	}
+	c.answered.Store(true)
 	info := stream.CachedInfo()
 	if r.layout, r.err = LayoutOf(info.Config); r.err != nil {
 		return nil
@@ -125,17 +127,7 @@ func (c *catchUp) read(ctx context.Context, stream jetstream.Stream, head uint64
 	if c.slot == nil && behind(stream.CachedInfo().State, from) > c.long {
 		return errLong
 	}
-	cfg := jetstream.ConsumerConfig{
-		DeliverPolicy: jetstream.DeliverAllPolicy,
-		AckPolicy:     jetstream.AckNonePolicy,
-		MemoryStorage: true, Replicas: 1, InactiveThreshold: readerInactive,
-	}
-	if from.seq > 0 {
-		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, from.seq
-	}
-	ictx, cancel := context.WithTimeout(ctx, c.wait)
-	defer cancel()
-	cons, err := c.create(ictx, stream, cfg)
+	cons, err := c.create(ctx, stream, from)
 	if err != nil {
 		return fmt.Errorf("create a reader on stream %s: %w", StreamName, err)
 	}
@@ -177,15 +169,45 @@ func (c *catchUp) owns(ctx context.Context, stream jetstream.Stream, cons jetstr
 
 // create makes the consumer to read with. Nobody can guess a random name; one that is
 // given may be taken by a reading of before, which was interrupted.
-func (c *catchUp) create(ctx context.Context, stream jetstream.Stream, cfg jetstream.ConsumerConfig) (jetstream.Consumer, error) {
-	cfg.Name = cmp.Or(c.reader, NewID())
-	cfg.Description = NewID() // no two are alike: the server would give us the other one, half read
-	cons, err := stream.CreateConsumer(ctx, cfg)
+func (c *catchUp) create(ctx context.Context, stream jetstream.Stream, from anchor) (jetstream.Consumer, error) {
+	cfg := jetstream.ConsumerConfig{
+		Name:          cmp.Or(c.reader, NewID()),
+		Description:   NewID(), // no two are alike: the server would give us the other one, half read
+		DeliverPolicy: jetstream.DeliverAllPolicy,
+		AckPolicy:     jetstream.AckNonePolicy,
+		MemoryStorage: true, Replicas: 1, InactiveThreshold: readerInactive,
+	}
+	if from.seq > 0 {
+		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, from.seq
+	}
+	cons, err := c.insist(ctx, stream, cfg)
 	if c.reader == "" || !errors.Is(err, jetstream.ErrConsumerExists) {
 		return cons, err
 	}
-	if err := stream.DeleteConsumer(ctx, cfg.Name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+	ictx, cancel := context.WithTimeout(ctx, c.wait)
+	defer cancel()
+	if err := stream.DeleteConsumer(ictx, cfg.Name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return nil, fmt.Errorf("remove the one of before: %w", err)
 	}
-	return stream.CreateConsumer(ctx, cfg)
+	return c.insist(ctx, stream, cfg)
+}
+
+// insist asks for the very same consumer until there is an answer, for infoTimeout at most. A question that was lost costs
+// little then, and one that waits for its turn behind those of a whole fleet is not joined by another consumer, that nobody
+// reads and that counts among the thousand which a server allows.
+func (c *catchUp) insist(ctx context.Context, stream jetstream.Stream, cfg jetstream.ConsumerConfig) (jetstream.Consumer, error) {
+	all, cancel := context.WithTimeout(ctx, infoTimeout)
+	defer cancel()
+	for wait := c.wait; ; wait *= 2 {
+		one, stop := context.WithTimeout(all, wait)
+		cons, err := stream.CreateConsumer(one, cfg)
+		stop()
+		switch {
+		case one.Err() == nil || !errors.Is(err, one.Err()):
+			return cons, err
+		case all.Err() != nil:
+			_ = c.nc.Publish("$JS.API.CONSUMER.DELETE."+StreamName+"."+cfg.Name, nil) // it may exist by now; the server drops it by itself soon
+			return nil, err
+		}
+	}
 }

@@ -120,6 +120,17 @@ func (t *tracker) rewind(seq uint64, at time.Time) step {
 	return stepRewind
 }
 
+// newest is the server's time of the newest message seen; 1970 if there is none.
+func (t *tracker) newest() time.Time {
+	switch {
+	case t.runHead > t.last:
+		return t.runTime
+	case t.last > 0:
+		return t.lastTime
+	}
+	return time.Unix(0, 0)
+}
+
 // reset starts over without any knowledge of sequences.
 func (t *tracker) reset() { *t = tracker{} }
 
