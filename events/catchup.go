@@ -2,6 +2,7 @@ package events
 
 import (
 	"context"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,9 +42,12 @@ type reading struct {
 	attempt  uint64
 	cancel   context.CancelFunc
 	since    time.Time
-	progress uint64      // of all catch-ups, when it began
-	answered atomic.Bool // the stream has been reached; shared with the catch-up
+	progress uint64       // of all catch-ups, when it began
+	made     atomic.Int64 // when its reader was, in Unix nanoseconds; 0: it has not been asked for; shared with the catch-up
 }
+
+// beingMade is what made says meanwhile.
+const beingMade = math.MaxInt64
 
 // catchUp starts reading the stored part, unless that is under way.
 func (f *follower) catchUp(ctx context.Context, wg *sync.WaitGroup) {
@@ -59,7 +63,7 @@ func (f *follower) catchUp(ctx context.Context, wg *sync.WaitGroup) {
 	f.reading = &reading{attempt: f.attempt, cancel: cancel, since: f.now(), progress: f.progress.Load()}
 	f.update(func(st *Status) { st.CatchUps++ })
 	c := &catchUp{
-		Subscriber: f.Subscriber, apply: f.applyBatch, progress: &f.progress, answered: &f.reading.answered,
+		Subscriber: f.Subscriber, apply: f.applyBatch, progress: &f.progress, made: &f.reading.made,
 		stream: f.stream, wait: infoWait(f.backoff), last: anchor{seq: f.track.last, at: f.track.lastTime}, event: f.anchor, origin: f.origin, era: f.rewinds,
 	}
 	attempt := f.attempt
@@ -82,10 +86,10 @@ func (f *follower) catchUp(ctx context.Context, wg *sync.WaitGroup) {
 func (f *follower) revived() {
 	f.again = false
 	if r := f.reading; r != nil {
-		if r.answered.Load() || f.progress.Load() != r.progress {
+		if f.progress.Load() != r.progress {
 			return // it is being answered
 		}
-		if f.now().Sub(r.since) < infoWait(retryFirst) {
+		if now := f.now(); min(now.Sub(r.since), now.Sub(time.Unix(0, r.made.Load()))) < infoWait(retryFirst) {
 			f.again = true // it may be yet
 			return
 		}

@@ -65,23 +65,28 @@ func ReadAll(ctx context.Context, msgs jetstream.MessagesContext, consumer strin
 
 // NewReader makes the consumer of a catch-up from the start, which waits so long for the first answer.
 func NewReader(ctx context.Context, s *Subscriber, stream jetstream.Stream, wait time.Duration) (jetstream.Consumer, error) {
-	c := &catchUp{Subscriber: s, wait: wait}
+	c := &catchUp{Subscriber: s, wait: wait, made: new(atomic.Int64)}
 	return c.create(ctx, stream, anchor{})
 }
+
+// BeingMade is when a reader was made that is being asked for.
+var BeingMade = time.Unix(0, beingMade)
 
 // InfoWaits is how long a follower waits for an answer before its first catch-up, and once it has failed again and again.
 func InfoWaits() (first, last time.Duration) { return infoWait(retryFirst), infoWait(retryMax) }
 
 // Revive is a live message that comes to a follower which has lost its connection
-// and asked for the stored part so long ago; another while passes after it. answered: the stream was reached. It returns
+// and asked for the stored part so long ago; another while passes after it. made is when its reader was, if it was asked for. It returns
 // whether that question is given up, and how soon another is put; 0: none is planned.
-func Revive(s *Subscriber, asked, passes time.Duration, answered bool) (abandoned bool, next time.Duration) {
+func Revive(s *Subscriber, asked, passes time.Duration, made time.Time) (abandoned bool, next time.Duration) {
 	f := newFollower(s, nil)
 	f.retry = time.NewTimer(time.Hour)
 	defer f.retry.Stop()
 	f.backoff = retryMax
 	f.reading = &reading{cancel: func() { abandoned = true }, since: s.now().Add(-asked)}
-	f.reading.answered.Store(answered)
+	if !made.IsZero() {
+		f.reading.made.Store(made.UnixNano())
+	}
 	f.follow([]liveMsg{{number: 1, seq: 7, time: s.now(), arrival: s.now(), subject: SubjectBeacon}})
 	if f.reading != nil {
 		f.reading.since = f.reading.since.Add(-passes)

@@ -102,6 +102,14 @@ func (p *Publisher) Complete(ctx context.Context, r Revocation) (Revocation, err
 	return p.complete(r, b)
 }
 
+// Retention is for how long statements without an Until are remembered: what the stream says,
+// or Config's where that is longer. Errors: ErrInvalid (Config's is shorter, or longer than the stream keeps anything),
+// ErrUnavailable (the stream could not be asked), ErrLayout.
+func (p *Publisher) Retention(ctx context.Context) (Retention, error) {
+	b, err := p.stream(ctx)
+	return b.retention, err
+}
+
 func (p *Publisher) complete(r Revocation, b bounds) (Revocation, error) {
 	now := p.now()
 	if r.ID == "" {

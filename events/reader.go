@@ -37,7 +37,7 @@ type catchUp struct {
 	*Subscriber
 	apply    func(context.Context, []Event) error
 	progress *atomic.Uint64
-	answered *atomic.Bool // the stream has been reached
+	made     *atomic.Int64 // see reading
 
 	stream time.Time     // creation time of the stream followed so far, if known
 	wait   time.Duration // for an answer of the JetStream API
@@ -75,7 +75,6 @@ func (c *catchUp) once(ctx context.Context, r *catchUpResult) jetstream.Stream {
 		r.err = fmt.Errorf("ask for stream %s: %w", StreamName, err)
 		return nil
 	}
-	c.answered.Store(true)
 	info := stream.CachedInfo()
 	if r.layout, r.err = LayoutOf(info.Config); r.err != nil {
 		return nil
@@ -196,6 +195,8 @@ func (c *catchUp) create(ctx context.Context, stream jetstream.Stream, from anch
 // little then, and one that waits for its turn behind those of a whole fleet is not joined by another consumer, that nobody
 // reads and that counts among the thousand which a server allows.
 func (c *catchUp) insist(ctx context.Context, stream jetstream.Stream, cfg jetstream.ConsumerConfig) (jetstream.Consumer, error) {
+	c.made.Store(beingMade)
+	defer func() { c.made.Store(c.now().UnixNano()) }()
 	all, cancel := context.WithTimeout(ctx, infoTimeout)
 	defer cancel()
 	for wait := c.wait; ; wait *= 2 {

@@ -87,15 +87,20 @@ func TestReaderAsksAgainWhenTheStreamIsBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if abandoned, next := events.Revive(s, 100*time.Millisecond, 100*time.Millisecond, false); abandoned || next != 0 {
+	if abandoned, next := events.Revive(s, 100*time.Millisecond, 100*time.Millisecond, time.Time{}); abandoned || next != 0 {
 		t.Errorf("a question of just now: given up %v, the next in %v", abandoned, next)
 	}
 	for _, asked := range []time.Duration{100 * time.Millisecond, 3 * time.Second} {
-		if abandoned, next := events.Revive(s, asked, 2*time.Second, false); !abandoned || next > time.Second/4 {
+		if abandoned, next := events.Revive(s, asked, 2*time.Second, time.Time{}); !abandoned || next > time.Second/4 {
 			t.Errorf("a question of %v before, with no answer: given up %v, the next in %v", asked, abandoned, next)
 		}
-		if abandoned, next := events.Revive(s, asked, 2*time.Second, true); abandoned || next != 0 {
-			t.Errorf("a question of %v before, to a stream that answers: given up %v, the next in %v", asked, abandoned, next)
+		for _, made := range []time.Time{events.BeingMade, now.Add(-100 * time.Millisecond)} {
+			if abandoned, next := events.Revive(s, asked, 2*time.Second, made); abandoned || next != 0 {
+				t.Errorf("a question of %v before, its reader made at %v: given up %v, the next in %v", asked, made, abandoned, next)
+			}
+		}
+		if abandoned, next := events.Revive(s, asked, 2*time.Second, now.Add(-2*time.Second)); !abandoned || next > time.Second/4 {
+			t.Errorf("a question of %v before, nothing since its reader was made: given up %v, the next in %v", asked, abandoned, next)
 		}
 	}
 }
