@@ -84,7 +84,7 @@ type Config struct {
 	// ReuseGrace: for so long after a rotation the previous refresh token gives the same successor again instead of ending
 	// the session. Helps clients that lose answers, and thieves as well. 0: off. At most 30 seconds.
 	ReuseGrace time.Duration
-	// Retention of statements; zero: read from the stream.
+	// Retention of statements; what is zero is read from the stream, the rest may only be longer than that.
 	Retention events.Retention
 
 	// Clients that may use the issuer; empty and no ClientsFile: one public client "quash". The first client, here or else in the

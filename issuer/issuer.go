@@ -101,13 +101,16 @@ func New(ctx context.Context, c Config) (_ *Issuer, err error) {
 			return nil, fmt.Errorf("ensure the stream: %w", err)
 		}
 	}
-	layout, err := events.CheckStream(ctx, js)
-	if err != nil {
+	if _, err := events.CheckStream(ctx, js); err != nil {
 		return nil, fmt.Errorf("check the stream: %w", err)
 	}
-	i.retention = layout.Retention
-	if c.Retention != (events.Retention{}) {
-		i.retention = c.Retention
+	if i.publisher, err = events.NewPublisher(events.PublisherConfig{Conn: c.Conn, Retention: c.Retention, Now: c.Now}); err != nil {
+		return nil, fmt.Errorf("%w: Retention: %w", ErrConfig, err)
+	}
+	if i.retention, err = i.publisher.Retention(ctx); errors.Is(err, events.ErrInvalid) {
+		return nil, fmt.Errorf("%w: Retention: %w", ErrConfig, err)
+	} else if err != nil {
+		return nil, fmt.Errorf("check the stream: %w", err)
 	}
 	if c.AccessLife > i.retention.MaxTokenLife {
 		return nil, fmt.Errorf("%w: AccessLife: %v is longer than the stream's longest token life, %v: statements would be forgotten too early",
@@ -145,9 +148,6 @@ func New(ctx context.Context, c Config) (_ *Issuer, err error) {
 	if err := i.loadCursor(ctx); errors.Is(err, ErrRecord) { // it only spares work: read the stream from its start
 		i.log.Error("load the cursor: reading all statements again", "error", err)
 	} else if err != nil {
-		return nil, err
-	}
-	if i.publisher, err = events.NewPublisher(events.PublisherConfig{Conn: c.Conn, Retention: c.Retention, Now: c.Now}); err != nil {
 		return nil, err
 	}
 	if i.feed, err = events.NewSubscriber(events.SubscriberConfig{Conn: c.Conn, Reader: c.Reader, BeaconInterval: c.BeaconInterval,
