@@ -74,6 +74,7 @@ func TestHostileKeyServer(t *testing.T) {
 				c.HTTPClient.Timeout = 2 * time.Second // 10 s unless somebody says so
 			})
 			raw := mint(r.clock.Now(), nil)
+			eventually(t, "the keys are read", func() bool { return r.Ready() == nil })
 			r.accepts(t, "before", raw)
 			asked := make(chan struct{}, 1)
 			server.handle(func(w http.ResponseWriter, q *http.Request) {

@@ -37,7 +37,7 @@ func node(t *testing.T, url string, change func(*verifier.Config)) (*verifier.Ve
 
 func ensure(t *testing.T, nc *nats.Conn, l events.Layout) jetstream.JetStream {
 	t.Helper()
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(patience)) // the server stays, and answers, if late
 	if err != nil {
 		t.Fatal(err)
 	}

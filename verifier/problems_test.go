@@ -91,10 +91,14 @@ func TestFleetHearsWhatCannotBeRevoked(t *testing.T) {
 	eventually(t, "the node to be ready", func() bool { return v.Ready() == nil })
 	heard := func() []string {
 		t.Helper()
-		answers, err := events.AskFleet(t.Context(), nc, events.Question{Expect: []string{"one"}, Quiet: time.Minute})
-		if err != nil || len(answers) != 1 {
-			t.Fatalf("got %d answers %v, want one", len(answers), err)
-		}
+		var answers []events.Answer
+		eventually(t, "the node answers", func() bool {
+			var err error
+			if answers, err = events.AskFleet(t.Context(), nc, events.Question{Expect: []string{"one"}, Quiet: time.Minute}); err != nil {
+				t.Fatal(err)
+			}
+			return len(answers) == 1
+		})
 		return answers[0].Report.Unenforceable
 	}
 	now := time.Now()

@@ -73,7 +73,7 @@ func dial(t *testing.T, v *verifier.Verifier, c grpcauth.Config) *grpc.ClientCon
 
 func with(t *testing.T, tokens ...string) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute) // nothing that works waits for it
 	t.Cleanup(cancel)
 	for _, token := range tokens {
 		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", token)

@@ -78,16 +78,11 @@ func TestOneAccountWaitsWithFewTokens(t *testing.T) {
 		t.Errorf("the issuer was asked for %v, want 1 of ann and %d of mallory", seen, renew.MaxAsking)
 	}
 	close(release)
-	answered := func() {
-		for w.renewer.Asking() > 0 {
-			<-time.After(time.Millisecond)
-		}
-	}
-	answered()
+	w.answered()
 	w.served("ann, again", w.get(ann), true)
 	again := old(w, verifiertest.Subject("mallory"))
 	w.get(again)
-	answered()
+	w.answered()
 	w.served("mallory, afterwards", w.get(again), true)
 	if n := w.asked(); n != renew.MaxAsking+2 {
 		t.Errorf("%d exchanges, want %d", n, renew.MaxAsking+2)

@@ -21,6 +21,9 @@ import (
 
 func TestMain(m *testing.M) { leaks.Main(m) }
 
+// patience is a limit for a broken run: nothing that works waits for it, however slow the machine is.
+const patience = 3 * time.Minute
+
 // world is an API that renews, and the token endpoint of its issuer.
 type world struct {
 	*verifiertest.Issuer
@@ -51,7 +54,7 @@ func newWorld(t *testing.T, change func(*renew.Config), opts ...verifiertest.Opt
 		answer(rw, r)
 	}))
 	t.Cleanup(endpoint.Close)
-	c := renew.Config{TokenURL: endpoint.URL, ClientID: "api", ClientSecret: "s3cret", Now: w.Now, Wait: 10 * time.Second}
+	c := renew.Config{TokenURL: endpoint.URL, ClientID: "api", ClientSecret: "s3cret", Now: w.Now, Wait: patience, Timeout: patience}
 	if change != nil {
 		change(&c)
 	}
@@ -82,6 +85,13 @@ func (w *world) asked() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.exchanges
+}
+
+// answered waits until the issuer owes nobody an answer.
+func (w *world) answered() {
+	for w.renewer.Asking() > 0 {
+		<-time.After(time.Millisecond)
+	}
 }
 
 func (w *world) get(token string, header ...string) *httptest.ResponseRecorder {
@@ -295,9 +305,7 @@ func TestSlowIssuer(t *testing.T) {
 	w.served("while the issuer thinks", w.get(token), false)
 	w.served("still", w.get(token), false)
 	close(release)
-	for w.renewer.Stats().Renewed == 0 {
-		<-time.After(time.Millisecond)
-	}
+	w.answered()
 	w.served("later", w.get(token), true)
 	if s := w.renewer.Stats(); s.Late != 2 || w.asked() != 1 {
 		t.Errorf("stats %+v and %d exchanges, want 2 late requests and 1 exchange", s, w.asked())
