@@ -2,8 +2,6 @@ package events_test
 
 import (
 	"fmt"
-	"io"
-	"net"
 	"sync"
 	"testing"
 	"time"
@@ -12,44 +10,6 @@ import (
 
 	"github.com/quash-auth/quash/events"
 )
-
-// slowAnswers is a line to a server that keeps back what the server says while it is held: all of it, or but for one word.
-type slowAnswers struct {
-	mu   sync.Mutex
-	free chan struct{} // closed: not held; one in it: for one reading
-}
-
-func (s *slowAnswers) hold() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.free = make(chan struct{}, 1)
-}
-
-// word lets one reading through.
-func (s *slowAnswers) word() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	select {
-	case s.free <- struct{}{}:
-	default:
-	}
-}
-
-func (s *slowAnswers) let() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	close(s.free)
-}
-
-func (s *slowAnswers) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	free := s.free
-	s.mu.Unlock()
-	if free != nil {
-		<-free
-	}
-	return len(p), nil
-}
 
 // TestPublishAllAgainIsNotOneRoundTripEach: of a batch that the server has already, sixteen are under way before the first answer.
 func TestPublishAllAgainIsNotOneRoundTripEach(t *testing.T) {
@@ -160,34 +120,3 @@ func TestPublishIsHeardByASlowServer(t *testing.T) {
 		})
 	}
 }
-
-// slowly connects as nc is, through a line.
-func slowly(t *testing.T, nc *nats.Conn) (*slowAnswers, *nats.Conn) {
-	t.Helper()
-	line := &slowAnswers{}
-	slow, err := nats.Connect(nc.ConnectedUrl(), nats.SetCustomDialer(&slowDialer{line}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(slow.Close)
-	return line, slow
-}
-
-// slowDialer dials through the line.
-type slowDialer struct{ line *slowAnswers }
-
-func (d *slowDialer) Dial(network, address string) (net.Conn, error) {
-	c, err := net.Dial(network, address)
-	if err != nil {
-		return nil, err
-	}
-	return &slowConn{c, io.TeeReader(c, d.line)}, nil
-}
-
-// slowConn reads through the line.
-type slowConn struct {
-	net.Conn
-	r io.Reader
-}
-
-func (c *slowConn) Read(p []byte) (int, error) { return c.r.Read(p) }

@@ -73,14 +73,11 @@ func BenchmarkEncode(b *testing.B) {
 func newStream(tb testing.TB, l events.Layout, change func(*events.PublisherConfig)) (*nats.Conn, jetstream.JetStream, *events.Publisher) {
 	tb.Helper()
 	nc := natstest.Start(tb).Connect(tb)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	js := apiOf(tb, nc)
 	if _, err := events.EnsureStream(tb.Context(), js, l); err != nil {
 		tb.Fatal(err)
 	}
-	c := events.PublisherConfig{Conn: nc}
+	c := events.PublisherConfig{Conn: nc, AckWait: patience} // one attempt: the server stays
 	if change != nil {
 		change(&c)
 	}

@@ -96,6 +96,10 @@ func follow(t testing.TB, url string, change ...func(*events.SubscriberConfig)) 
 	return startFollower(t, url, nil, change...)
 }
 
+// calm makes a follower that does not take its link for deaf when the server stands still for seconds, and so reads
+// nothing twice. Its own beacons are too rare to wait for.
+func calm(c *events.SubscriberConfig) { c.BeaconInterval = 20 * time.Second }
+
 // startFollower calls prepare before Run.
 func startFollower(t testing.TB, url string, prepare func(*events.Subscriber), change ...func(*events.SubscriberConfig)) *followerUnderTest {
 	t.Helper()
@@ -143,19 +147,42 @@ func (f *followerUnderTest) fresh(t testing.TB) {
 	})
 }
 
+// apiOf is JetStream's API over a connection. A question without a deadline is for a server that stays: its answer comes,
+// if late. Where servers go, one that was lost would be waited for.
+func apiOf(t testing.TB, nc *nats.Conn) jetstream.JetStream {
+	t.Helper()
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(patience))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
+}
+
 func ensure(t testing.TB, nc *nats.Conn) jetstream.JetStream {
 	t.Helper()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatalf("jetstream: %v", err)
-	}
-	eventually(t, "the stream exists", func() bool {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		_, err = events.EnsureStream(ctx, js, events.Layout{})
-		return err == nil
+	js := apiOf(t, nc)
+	settles(t, "the stream exists", func(ctx context.Context) error {
+		_, err := events.EnsureStream(ctx, js, events.Layout{})
+		return err
 	})
 	return js
+}
+
+// settles asks until there is no error. A question may be lost on its way to a server that goes, or has no leader.
+func settles(t testing.TB, what string, ask func(context.Context) error) {
+	t.Helper()
+	var err error
+	defer func() {
+		if err != nil {
+			t.Logf("%s: %v", what, err)
+		}
+	}()
+	eventually(t, what, func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		err = ask(ctx)
+		return err == nil
+	})
 }
 
 func sessionRevocation(key string) events.Revocation {

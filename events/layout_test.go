@@ -18,10 +18,7 @@ import (
 func TestEnsureStreamCreatesOrChecks(t *testing.T) {
 	t.Parallel()
 	nc := natstest.Start(t).Connect(t)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := apiOf(t, nc)
 	if _, err := events.CheckStream(t.Context(), js); !errors.Is(err, events.ErrLayout) || !strings.Contains(err.Error(), "quash stream ensure") {
 		t.Fatalf("check without a stream: got %v, want ErrLayout that says what to do", err)
 	}
@@ -69,10 +66,7 @@ func TestEnsureStreamAfterADeletion(t *testing.T) {
 		events.StreamName: events.EnsureStream, events.OnceStream: events.EnsureOnce,
 	} {
 		srv := natstest.Start(t)
-		js, err := jetstream.New(srv.Connect(t))
-		if err != nil {
-			t.Fatal(err)
-		}
+		js := apiOf(t, srv.Connect(t))
 		streams := filepath.Join(srv.Server().JetStreamConfig().StoreDir, "$G", "streams")
 		if err := errors.Join(os.MkdirAll(streams, 0o700), os.WriteFile(filepath.Join(streams, name), nil, 0o600)); err != nil {
 			t.Fatal(err)

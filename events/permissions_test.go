@@ -27,10 +27,7 @@ func startWithRoles(t *testing.T) *natstest.Server {
 		}
 		o.Accounts, o.Users = roles.Accounts, roles.Users
 	}))
-	js, err := jetstream.New(as(t, s, "operator"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := apiOf(t, as(t, s, "operator"))
 	if _, err := events.EnsureStream(t.Context(), js, events.Layout{}); err != nil {
 		t.Fatalf("operator: %v", err)
 	}
@@ -229,10 +226,7 @@ func TestPublishWithoutPermissionSaysSo(t *testing.T) {
 func TestStreamCannotBePurged(t *testing.T) {
 	t.Parallel()
 	s := startWithRoles(t)
-	js, err := jetstream.New(as(t, s, "operator"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := apiOf(t, as(t, s, "operator"))
 	stream, err := js.Stream(t.Context(), events.StreamName)
 	if err != nil {
 		t.Fatal(err)

@@ -211,10 +211,7 @@ func TestFullStreamIsErrFull(t *testing.T) {
 func TestServerWithoutRoomIsErrFull(t *testing.T) {
 	t.Parallel()
 	nc := natstest.Start(t, natstest.WithConfig(func(o *server.Options) { o.JetStreamMaxStore = 1 << 20 })).Connect(t)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := apiOf(t, nc)
 	if _, err := events.EnsureStream(t.Context(), js, events.Layout{}); !errors.Is(err, events.ErrFull) {
 		t.Errorf("stream of 1 GiB on a server with 1 MiB: got %v, want ErrFull", err)
 	}
@@ -260,10 +257,7 @@ func TestPublishWaitsForTheBroker(t *testing.T) {
 	t.Parallel()
 	s := natstest.Start(t)
 	nc := s.Connect(t, nats.ReconnectBufSize(-1))
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := apiOf(t, nc)
 	if _, err := events.EnsureStream(t.Context(), js, events.Layout{}); err != nil {
 		t.Fatal(err)
 	}

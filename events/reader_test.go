@@ -111,10 +111,7 @@ func TestNamedReader(t *testing.T) {
 	t.Parallel()
 	s := natstest.Start(t)
 	nc := s.Connect(t)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := apiOf(t, nc)
 	if _, err := events.EnsureStream(t.Context(), js, events.Layout{}); err != nil {
 		t.Fatal(err)
 	}

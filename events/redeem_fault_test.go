@@ -224,10 +224,7 @@ func TestRedeemStreamThatForgot(t *testing.T) {
 	}
 	// iat is in whole seconds: in this one nobody could tell the two streams apart.
 	waitFor(t, "the next second", func() bool { return time.Now().Unix() > issued.Unix() })
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := apiOf(t, nc)
 	if err := js.DeleteStream(t.Context(), events.OnceStream); err != nil {
 		t.Fatal(err)
 	}
@@ -250,7 +247,9 @@ func TestRedeemLeaderChange(t *testing.T) {
 	}
 	for round := range 2 {
 		waitFor(t, "all replicas are current", func() bool {
-			info, err := stream.Info(t.Context())
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			info, err := stream.Info(ctx)
 			return err == nil && info.Cluster != nil && len(info.Cluster.Replicas) == 2 &&
 				!slices.ContainsFunc(info.Cluster.Replicas, func(p *jetstream.PeerInfo) bool { return !p.Current || p.Offline })
 		})

@@ -26,16 +26,12 @@ const onceIssuer = "https://issuer.example"
 // onceStream creates QUASH_ONCE.
 func onceStream(t *testing.T, nc *nats.Conn, l events.Layout) jetstream.Stream {
 	t.Helper()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	s, err := events.EnsureOnce(ctx, js, l)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := apiOf(t, nc)
+	var s jetstream.Stream
+	settles(t, "the stream of used tokens exists", func(ctx context.Context) (err error) {
+		s, err = events.EnsureOnce(ctx, js, l)
+		return err
+	})
 	return s
 }
 
@@ -211,14 +207,11 @@ func TestEnsureOnceNamesEveryDifference(t *testing.T) {
 	for range 2 {
 		onceStream(t, nc, want)
 	}
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := apiOf(t, nc)
 	if got, err := events.CheckOnce(t.Context(), js); err != nil || got != want {
 		t.Errorf("check: got %+v, %v, want %+v", got, err, want)
 	}
-	_, err = events.EnsureOnce(t.Context(), js, events.Layout{Replicas: 3, Retention: events.Retention{MaxTokenLife: 3 * time.Hour}})
+	_, err := events.EnsureOnce(t.Context(), js, events.Layout{Replicas: 3, Retention: events.Retention{MaxTokenLife: 3 * time.Hour}})
 	wantFields(t, err, "replicas", "metadata quash_max_token_life")
 	if !strings.Contains(err.Error(), events.OnceStream+" differs") {
 		t.Errorf("%v does not name the stream", err)

@@ -99,9 +99,7 @@ func TestRotatedNKey(t *testing.T) {
 	reload(&server.NkeyUser{Nkey: other})
 	await(t, "the node is thrown out", down)
 	waitFor(t, "the reason is logged", func() bool { return said.count("the server does not accept this user") > 0 })
-	if err := nc.LastError(); err == nil {
-		t.Error("the connection has no error")
-	}
+	waitFor(t, "the connection has an error", func() bool { return nc.LastError() != nil })
 	_, next := p.user("node.nk") // another seed in the same file
 	reload(&server.NkeyUser{Nkey: other}, &server.NkeyUser{Nkey: next})
 	await(t, "the connection with the new seed", up)

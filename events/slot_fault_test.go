@@ -170,9 +170,12 @@ func TestSlotsLeaderChanges(t *testing.T) {
 		})
 	}
 	for _, name := range events.ReadingSlots() {
-		if err := stream.DeleteConsumer(t.Context(), name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
-			t.Fatal(err)
-		}
+		settles(t, "slot "+name+" is given back", func(ctx context.Context) error {
+			if err := stream.DeleteConsumer(ctx, name); !errors.Is(err, jetstream.ErrConsumerNotFound) {
+				return err
+			}
+			return nil
+		})
 	}
 	down.Restart(t)
 	eventually(t, "no consumer is left", func() bool {

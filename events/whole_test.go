@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,6 +23,16 @@ func keeps(t *testing.T, nc *nats.Conn, say events.Whole) {
 		t.Fatal(err)
 	}
 	t.Cleanup(stop)
+}
+
+// asked is AskWhole of a server that answers, if late.
+func asked(t *testing.T, nc *nats.Conn) (got []events.Whole, err error) {
+	t.Helper()
+	waitFor(t, "the server answers", func() bool {
+		got, err = events.AskWhole(t.Context(), nc)
+		return !errors.Is(err, events.ErrUnavailable)
+	})
+	return got, err
 }
 
 // TestAskWholeOfAFrozenServer: that no answer came is not taken for somebody who listens.
@@ -44,7 +55,7 @@ func TestAskWhole(t *testing.T) {
 	t.Parallel()
 	s := natstest.Start(t)
 	nc := s.Connect(t)
-	if _, err := events.AskWhole(t.Context(), nc); !errors.Is(err, events.ErrNoLedger) {
+	if _, err := asked(t, nc); !errors.Is(err, events.ErrNoLedger) {
 		t.Fatalf("nobody listens: got %v, want ErrNoLedger", err)
 	}
 	mute := s.Connect(t)
@@ -54,7 +65,7 @@ func TestAskWhole(t *testing.T) {
 	if err := mute.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := events.AskWhole(t.Context(), nc); err != nil || len(got) != 0 {
+	if got, err := asked(t, nc); err != nil || len(got) != 0 {
 		t.Fatalf("somebody listens and says nothing: got %v, %v", got, err)
 	}
 	liar := s.Connect(t)
@@ -71,7 +82,7 @@ func TestAskWhole(t *testing.T) {
 	keeps(t, s.Connect(t), one)
 	keeps(t, s.Connect(t), two)
 	waitFor(t, "both answers and no other", func() bool {
-		got, err := events.AskWhole(t.Context(), nc)
+		got, err := asked(t, nc)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -95,11 +106,14 @@ func TestAskWholeEnds(t *testing.T) {
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		liar := s.Connect(t)
+		var talk sync.WaitGroup
 		sub, err := liar.Subscribe(events.SubjectWhole, func(m *nats.Msg) {
-			for n := 0; ctx.Err() == nil; n++ {
-				_ = m.Respond([]byte(say(n)))
-				_ = liar.Flush()
-			}
+			talk.Go(func() {
+				for n := 0; ctx.Err() == nil; n++ {
+					_ = m.Respond([]byte(say(n)))
+					_ = liar.Flush()
+				}
+			})
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -107,17 +121,22 @@ func TestAskWholeEnds(t *testing.T) {
 		if err := liar.Flush(); err != nil {
 			t.Fatal(err)
 		}
-		got, err := events.AskWhole(ctx, nc)
-		if err != nil || ctx.Err() != nil || len(got) == 0 || len(got) > 256 {
-			t.Errorf("one who keeps saying %s: %d answers, %v, %v", name, len(got), err, ctx.Err())
-		}
+		var got []events.Whole
+		waitFor(t, "an answer of one who keeps saying "+name, func() bool {
+			got, err = asked(t, nc)
+			if err != nil || ctx.Err() != nil || len(got) > 256 {
+				t.Fatalf("one who keeps saying %s: %d answers, %v, %v", name, len(got), err, ctx.Err())
+			}
+			return len(got) > 0
+		})
 		if name == "the same" && len(got) != 1 {
 			t.Errorf("one who keeps saying %s is heard %d times", name, len(got))
 		}
-		cancel()
 		if err := sub.Unsubscribe(); err != nil {
 			t.Fatal(err)
 		}
+		cancel()
+		talk.Wait()
 	}
 }
 
@@ -129,13 +148,13 @@ func TestAskWholeByRole(t *testing.T) {
 	if permitted(t, verifier, func() error { _, err := verifier.SubscribeSync(events.SubjectWhole); return err }) {
 		t.Error("a verifier can hear the question")
 	}
-	if _, err := events.AskWhole(t.Context(), verifier); !errors.Is(err, events.ErrNoLedger) || strings.Contains(err.Error(), "allow") {
+	if _, err := asked(t, verifier); !errors.Is(err, events.ErrNoLedger) || strings.Contains(err.Error(), "allow") {
 		t.Errorf("a verifier asks: got %v, want ErrNoLedger", err)
 	}
 	// As under a configuration of before there was the question.
 	publisher := as(t, s, "publisher")
 	waitFor(t, "a role that may not ask is told so, once the server's refusal has come", func() bool {
-		got, err := events.AskWhole(t.Context(), publisher)
+		got, err := asked(t, publisher)
 		if len(got) > 0 || err != nil && !errors.Is(err, events.ErrNoLedger) {
 			t.Fatalf("got %v, %v", got, err)
 		}
