@@ -127,7 +127,7 @@ func (b *bus) open(ctx context.Context, url string, l events.Layout) error {
 	if b.js, err = jetstream.New(b.conn, jetstream.WithDefaultTimeout(5*time.Second)); err != nil {
 		return err
 	}
-	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 		if _, err = events.EnsureStream(ctx, b.js, l); err == nil || time.Now().After(end) {
 			break
 		}

@@ -28,7 +28,8 @@ type catchupResult struct {
 	OldQuiet, OldThen  quantiles     // the oldest view among them
 	First              time.Duration // from the start of the joiners until one was ready
 	Joined             quantiles     // each of them
-	Waited             uint64        // of them, for a slot
+	Readings           uint64        // by which they read what is stored
+	Waited             uint64        // of these, for a slot
 	Again              int           // statements that were published again because nobody answered
 	ServerCPU, NodeCPU time.Duration // per statement that was read
 	ServerQuiet        float64       // cores, without joiners
@@ -49,7 +50,6 @@ func (c catchupConfig) run(ctx context.Context) (r catchupResult, err error) {
 	if _, err := f.pub.PublishAll(ctx, rs, nil); err != nil {
 		return r, err
 	}
-	f.patience = time.Minute
 	budget := 16 * int64(c.Stored)
 	if f.others, err = spawn("settled", "nodes", 0); err != nil {
 		return r, err
@@ -85,6 +85,7 @@ func (c catchupConfig) run(ctx context.Context) (r catchupResult, err error) {
 	}
 	sts, err := all[events.Status](f.nodes, "status", struct{}{})
 	for _, st := range sts {
+		r.Readings += st.CatchUps
 		r.Waited += st.SlotWaits
 	}
 	return r, err

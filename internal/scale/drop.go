@@ -97,8 +97,28 @@ func (f *fleet) dropAll(ctx context.Context) error {
 	return err
 }
 
+// whole waits until the servers have the connections of all nodes.
+func (f *fleet) whole() error {
+	for end := time.Now().Add(f.patience); ; time.Sleep(20 * time.Millisecond) {
+		counts, err := all[int](f.all(), "clients", "fleet-")
+		n := 0
+		for _, c := range counts {
+			n += c
+		}
+		if err != nil || n == f.Nodes {
+			return err
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("the servers have %d connections of %d nodes", n, f.Nodes)
+		}
+	}
+}
+
 // drop returns when every node is fresh again.
 func (f *fleet) drop(d *dropResult) error {
+	if err := f.whole(); err != nil {
+		return err
+	}
 	m, err := f.meter()
 	if err != nil {
 		return err

@@ -24,7 +24,7 @@ type expireResult struct {
 func (c livingConfig) expire(ctx context.Context) (r expireResult, err error) {
 	r.livingConfig = c
 	b, err := c.bus(ctx, c.Relax)
-	f := &fleet{bus: b, patience: 20 * time.Second}
+	f := &fleet{bus: b, patience: patience}
 	defer func() { err = errors.Join(err, f.close()) }()
 	if err != nil {
 		return r, err

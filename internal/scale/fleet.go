@@ -55,7 +55,7 @@ type fleet struct {
 
 func startFleet(ctx context.Context, c fleetConfig) (*fleet, error) {
 	b, err := startBus(ctx, busConfig{Topology: c.Topology, Many: c.Kind == kindOrdered})
-	f := &fleet{fleetConfig: c, bus: b, result: fleetResult{fleetConfig: c}, patience: 20 * time.Second}
+	f := &fleet{fleetConfig: c, bus: b, result: fleetResult{fleetConfig: c}, patience: patience}
 	return f, err
 }
 

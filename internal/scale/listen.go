@@ -24,7 +24,7 @@ func (c *crowd) listen(struct{}) (string, error) {
 	handler := c.nodes[0].v.Middleware(verifier.HTTPConfig{})(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusOK)
 	}))
-	s := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
+	s := &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute}
 	c.wg.Go(func() {
 		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			fmt.Fprintln(os.Stderr, "scale:", err) // requests fail, which is counted

@@ -91,9 +91,14 @@ func (l *load) reset() {
 	l.began, l.latency, l.result = time.Now(), nil, loadResult{Status: map[int]int{}}
 }
 
-// mark returns what has happened since the last mark.
+// mark returns what has happened since the last mark: one request at least, also if the machine has stood still.
 func (l *load) mark(struct{}) (loadResult, error) {
 	l.mu.Lock()
+	for len(l.latency)+l.result.Failed == 0 && l.ctx.Err() == nil {
+		l.mu.Unlock()
+		time.Sleep(time.Millisecond)
+		l.mu.Lock()
+	}
 	r, latency := l.result, l.latency
 	r.Took = time.Since(l.began)
 	l.reset()

@@ -31,7 +31,7 @@ func TestMissing(t *testing.T) {
 		_, err := f.pub.Publish(t.Context(), revocation("late", 0))
 		published <- err
 	})
-	n, err := c.missing(phase{Phase: "late", Messages: 1, Patience: 3 * time.Minute})
+	n, err := c.missing(phase{Phase: "late", Messages: 1, Patience: patience})
 	if n != 0 || err != nil {
 		t.Errorf("a statement that came is missing at %d of 2 nodes: %v", n, err)
 	}

@@ -29,7 +29,7 @@ type nodesConfig struct {
 	Kind   string
 	Prefix string // of the names of connections
 	Count  int
-	Lose   int // of the first node: every so many-th statement. 0: none
+	Lose   int // of the first node: every so many-th statement of a phase. 0: none
 
 	Snapshot string // file; empty: none
 	Budget   int64  // bytes for details; 0: all are kept
@@ -124,8 +124,7 @@ func (c *crowd) start(conf nodesConfig, i int) (*node, error) {
 		return nil, fmt.Errorf("no kind of nodes is called %q", conf.Kind)
 	}
 	if conf.Lose > 0 && i == 0 {
-		seen := 0
-		tap.lose = func(events.Event) bool { seen++; return seen%conf.Lose == 0 }
+		tap.lose = func(e events.Event) bool { return numberOf(e.Revocation.ID)%conf.Lose == conf.Lose-1 } // also when it is read again
 	}
 	n.feed = tap
 	n.v, err = verifier.New(verifier.Config{
@@ -223,7 +222,7 @@ func (c *crowd) unenforced(p phase) (n int) {
 func (c *crowd) fresh(since time.Time) ([]time.Duration, error) {
 	took := make([]time.Duration, len(c.nodes))
 	left := len(c.nodes)
-	for end := time.Now().Add(60 * time.Second); left > 0; time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(patience); left > 0; time.Sleep(2 * time.Millisecond) {
 		now := time.Now()
 		for i, n := range c.nodes {
 			if took[i] == 0 && n.feed.Freshness(now).AsOf.After(since) {
@@ -257,6 +256,9 @@ func (c *crowd) status(struct{}) (events.Status, error) {
 	}
 	return sum, nil
 }
+
+// patience is a limit for broken runs, not something a healthy run waits for.
+const patience = 3 * time.Minute
 
 // readyPatience is how long a node may take to start, with all others at once.
 const readyPatience = 250 * time.Second

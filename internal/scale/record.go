@@ -37,6 +37,13 @@ func parseID(phase, id string) (n int, at int64, ok bool) {
 	return n, at, err == nil && bad == nil && n >= 0
 }
 
+// numberOf is the number of a statement in whatever phase it is of. 0: it is of none.
+func numberOf(id string) int {
+	phase, _, _ := strings.Cut(id, ".")
+	n, _, _ := parseID(phase, id)
+	return n
+}
+
 const missing = -1
 
 // recorder notes for every node of a child when it applied each statement of the

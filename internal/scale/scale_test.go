@@ -94,6 +94,9 @@ func TestRecord(t *testing.T) {
 	if each := got.each(); each.N != 3 || each.P50 < 40*time.Millisecond || each.P50 >= 10*time.Minute {
 		t.Errorf("each took %v", each)
 	}
+	if n := numberOf(statementID("p", 6, at)); n != 6 {
+		t.Errorf("statement 6 is number %d", n)
+	}
 	r.note(0, eventsOf(statementID("p", 1, at))) // nobody listens
 	if got.Took[0][1] != missing {
 		t.Error("a phase that is over was changed")

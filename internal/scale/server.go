@@ -65,7 +65,7 @@ func (b *broker) start(c serverConfig) (struct{}, error) {
 		return struct{}{}, fmt.Errorf("configure nats-server: %w", err)
 	}
 	b.srv.Start()
-	if !b.srv.ReadyForConnections(30 * time.Second) {
+	if !b.srv.ReadyForConnections(patience) {
 		return struct{}{}, errors.New("nats-server is not ready for connections")
 	}
 	return struct{}{}, nil
@@ -73,7 +73,7 @@ func (b *broker) start(c serverConfig) (struct{}, error) {
 
 // sync waits until the server is part of what it belongs to.
 func (b *broker) sync(servers int) (bool, error) {
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		switch {
 		case !b.srv.JetStreamEnabled(): // a leaf
 			if b.srv.NumLeafNodes() > 0 {

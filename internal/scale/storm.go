@@ -44,7 +44,6 @@ func (c stormConfig) run(ctx context.Context) (r stormResult, err error) {
 	if err != nil {
 		return r, err
 	}
-	f.patience = time.Minute
 	addresses, err := f.apis()
 	if err != nil {
 		return r, err
