@@ -238,7 +238,7 @@ func TestG9_ReadsAllocateNothingAndTakeNoLock(t *testing.T) {
 	}()
 	select {
 	case <-done:
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("Check waits for a lock")
 	}
 }

@@ -24,7 +24,7 @@ func newMemo[V any](tb testing.TB, cfg cache.MemoConfig) *cache.Memo[V] {
 // eventually puts until the memo has taken it: ristretto may be busy.
 func eventually(tb testing.TB, m *cache.Memo[int], raw string, v int) {
 	tb.Helper()
-	for stop := time.Now().Add(30 * time.Second); ; m.Put(raw, v, 8) {
+	for stop := time.Now().Add(patience); ; m.Put(raw, v, 8) {
 		if got, ok := m.Get(raw); ok && got == v {
 			return
 		}

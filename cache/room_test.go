@@ -86,9 +86,9 @@ func TestDetailsReachRistrettoByThemselves(t *testing.T) {
 	if err := d.Apply([]cache.Statement{{Scope: cache.Token, Issuer: "i", Key: "k", Until: later(), Sequence: 7}}); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); d.Waiting() > 0; {
+	for deadline := time.Now().Add(patience); d.Waiting() > 0; {
 		if time.Now().After(deadline) {
-			t.Fatal("a detail still waits after ten seconds")
+			t.Fatalf("a detail still waits after %v", patience)
 		}
 		<-time.After(time.Millisecond)
 	}
