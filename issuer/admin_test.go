@@ -150,14 +150,14 @@ func TestPreview(t *testing.T) {
 		n     int
 		exact bool
 	}{2: {6, false}, 5: {6, false}, 6: {5, true}, 100: {5, true}} {
-		if n, exact, err := issuer.Preview(t.Context(), r.Issuer, "", "", most); err != nil || n > want.n || n < 5 || exact != want.exact {
+		if n, exact, err := issuer.Preview(within(t), r.Issuer, "", "", most); err != nil || n > want.n || n < 5 || exact != want.exact {
 			t.Errorf("reading %d: got %d %v %v, want %+v", most, n, exact, err, want)
 		}
 	}
 	// A damaged record is not counted, and that is said.
 	v := newVandal(t, r.cfg.Conn)
 	v.put(issuer.SessionKey(s.Sid), "{}")
-	if n, exact, err := issuer.Preview(t.Context(), r.Issuer, ann.Sub, "", 100); err != nil || n != 2 || exact {
+	if n, exact, err := issuer.Preview(within(t), r.Issuer, ann.Sub, "", 100); err != nil || n != 2 || exact {
 		t.Errorf("with a damaged record: got %d %v %v, want 2, not exact", n, exact, err)
 	}
 }
@@ -202,6 +202,7 @@ func TestRevocationLimit(t *testing.T) {
 	r := start(t, nats.URL(), func(c *issuer.Config) {
 		c.RevokeBurst, c.RevokeEvery, c.WideBurst, c.WideEvery = 6, time.Hour, 2, 90*time.Second
 		c.Now, c.MaxStaleness = clock.now, time.Hour // a slow machine must not grant one more meanwhile
+		c.RepairInterval = time.Hour                 // nor say again what it has not heard from the other one yet
 	})
 	other := startWith(t, nats.URL(), r.cfg)
 	r.user("root", issuer.ScopeAdmin)

@@ -194,7 +194,7 @@ func TestAdminUsersPages(t *testing.T) {
 	want := []string{"root"}
 	for n := range 24 {
 		name := fmt.Sprintf("%s-%d", []string{"ann", "BOB", "Zoë"}[n%3], n)
-		if _, err := r.Users().Create(t.Context(), issuer.User{Sub: fmt.Sprint(n), Name: name, Created: time.Now()}); err != nil {
+		if _, err := r.Users().Create(within(t), issuer.User{Sub: fmt.Sprint(n), Name: name, Created: time.Now()}); err != nil {
 			t.Fatal(err)
 		}
 		want = append(want, name)

@@ -22,7 +22,7 @@ func unrepaired(t *testing.T) (*rig, *stopped) {
 
 func (r *rig) repair() {
 	r.t.Helper()
-	if err := issuer.Repair(r.t.Context(), r.Issuer); err != nil {
+	if err := issuer.Repair(within(r.t), r.Issuer); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -45,7 +45,7 @@ func TestRepairLeavesARunningChange(t *testing.T) {
 			}
 			return nil
 		})
-		if err := change(t.Context(), u.Sub); err != nil {
+		if err := change(within(t), u.Sub); err != nil {
 			t.Fatal(err)
 		}
 		issuer.SetFault(r.Issuer, nil)
@@ -70,9 +70,9 @@ func TestRepairOfAChange(t *testing.T) {
 		s := r.login(name)
 		issuer.SetFault(r.Issuer, func(string) error { return errCrash }) // before any statement is meant
 		if name == "disable" {
-			cut(name, r.Disable(t.Context(), u.Sub, issuer.Cause{}))
+			cut(name, r.Disable(within(t), u.Sub, issuer.Cause{}))
 		} else {
-			cut(name, r.SetPassword(t.Context(), u.Sub, "new", issuer.Cause{}))
+			cut(name, r.SetPassword(within(t), u.Sub, "new", issuer.Cause{}))
 		}
 		issuer.SetFault(r.Issuer, nil)
 		r.repair() // publishes what the mark holds, and sees the account's pointer
@@ -88,7 +88,7 @@ func TestRepairOfAChange(t *testing.T) {
 			t.Errorf("%s: got %d statements after the time is up, want %d", name, n, before+1)
 		}
 		r.dead(name, s.Access)
-		if n, err := issuer.Pointers(t.Context(), r.Issuer); err != nil || n != 0 {
+		if n, err := issuer.Pointers(within(t), r.Issuer); err != nil || n != 0 {
 			t.Errorf("%s: got %d pointers %v, want none", name, n, err)
 		}
 	}
@@ -101,15 +101,15 @@ func TestEnableFinishesADisable(t *testing.T) {
 	u := r.user("ann")
 	old := r.login("ann")
 	issuer.SetFault(r.Issuer, func(string) error { return errCrash })
-	if err := r.Disable(t.Context(), u.Sub, issuer.Cause{}); !errors.Is(err, errCrash) {
+	if err := r.Disable(within(t), u.Sub, issuer.Cause{}); !errors.Is(err, errCrash) {
 		t.Fatalf("got %v, want the crash", err)
 	}
-	if err := r.Enable(t.Context(), u.Sub); !errors.Is(err, errCrash) {
+	if err := r.Enable(within(t), u.Sub); !errors.Is(err, errCrash) {
 		t.Fatalf("enable: got %v, want no success while the sessions cannot be ended", err)
 	}
 	r.want("login", r.tryLogin("ann", password), 403, "access_denied")
 	issuer.SetFault(r.Issuer, nil)
-	if err := r.Enable(t.Context(), u.Sub); err != nil {
+	if err := r.Enable(within(t), u.Sub); err != nil {
 		t.Fatal(err)
 	}
 	r.dead("the session of before", old.Access)

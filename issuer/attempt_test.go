@@ -30,7 +30,7 @@ func (d *directory) Get(ctx context.Context, sub string) (issuer.User, error) {
 
 func newDirectory(t *testing.T, users issuer.Users) *directory {
 	t.Helper()
-	if _, err := users.Create(t.Context(), issuer.User{Sub: "1", Name: "ann", Created: time.Now()}); err != nil {
+	if _, err := users.Create(within(t), issuer.User{Sub: "1", Name: "ann", Created: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
 	return &directory{Users: users}
@@ -40,7 +40,7 @@ func newDirectory(t *testing.T, users issuer.Users) *directory {
 // that is not counted here, from however many replicas.
 func TestDirectoryIsAskedForATokenOnly(t *testing.T) {
 	n := server(t)
-	users, err := issuer.OpenKVUsers(t.Context(), n.Connect(t), "PEOPLE")
+	users, err := issuer.OpenKVUsers(within(t), n.Connect(t), "PEOPLE")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func TestDirectoryIsAskedForATokenOnly(t *testing.T) {
 // TestUsersThatPanic: what a store does in a login or a refresh ends neither the process nor the session.
 func TestUsersThatPanic(t *testing.T) {
 	n := server(t)
-	users, err := issuer.OpenKVUsers(t.Context(), n.Connect(t), "PEOPLE")
+	users, err := issuer.OpenKVUsers(within(t), n.Connect(t), "PEOPLE")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func TestPasswordBeforeIsAGuess(t *testing.T) {
 	var changed atomic.Bool
 	issuer.OnDerive(r.Issuer, func(issuer.Argon2) {
 		if changed.CompareAndSwap(false, true) {
-			if err := r.SetPassword(t.Context(), u.Sub, "another one", issuer.Cause{}); err != nil {
+			if err := r.SetPassword(within(t), u.Sub, "another one", issuer.Cause{}); err != nil {
 				t.Error(err)
 			}
 		}

@@ -227,7 +227,7 @@ func TestLoginPage(t *testing.T) {
 func TestLoginPageOfADisabledAccount(t *testing.T) {
 	r := start(t, server(t).URL(), applications)
 	u := r.user("ann", "read")
-	if err := r.Disable(t.Context(), u.Sub, issuer.Cause{}); err != nil {
+	if err := r.Disable(within(t), u.Sub, issuer.Cause{}); err != nil {
 		t.Fatal(err)
 	}
 	b := r.browser()
@@ -239,7 +239,7 @@ func TestLoginPageOfADisabledAccount(t *testing.T) {
 	if right.status != 403 || right.header.Get("Location") != "" || !strings.Contains(right.body, "This account is disabled") {
 		t.Errorf("right password: got %d %s, want 403 on the page", right.status, right.text())
 	}
-	if err := r.Enable(t.Context(), u.Sub); err != nil {
+	if err := r.Enable(within(t), u.Sub); err != nil {
 		t.Fatal(err)
 	}
 	r.want("enabled again", r.exchange(newFlow(), ""), 400, "invalid_request")
@@ -385,11 +385,12 @@ func TestAuthorizeMethods(t *testing.T) {
 func TestLoginPageWithoutNATS(t *testing.T) {
 	t.Parallel()
 	nats := server(t)
-	r := start(t, nats.URL(), applications, func(c *issuer.Config) { c.Timeout = 5 * time.Second })
+	r := start(t, nats.URL(), applications)
 	r.user("ann", "read")
 	b := r.browser()
 	p := b.open(newFlow())
 	nats.Stop()
+	until(t, "the issuer misses NATS", func() bool { return r.Ready() != nil })
 	done := b.fill(p, "ann", password)
 	if done.status != 503 || done.header.Get("Retry-After") == "" || done.header.Get("Location") != "" || !strings.Contains(done.body, "does not work at the moment") {
 		t.Errorf("got %d %v %s, want 503 on the page", done.status, done.header, done.text())

@@ -58,7 +58,7 @@ func TestKeysRevokedByOthersAreBounded(t *testing.T) {
 		c.set(c.now().Add(time.Second))
 		kid := r.signingKid()
 		heard = append(heard, kid)
-		if _, err := p.Publish(t.Context(), events.Revocation{Issuer: iss, Scope: events.Key, Key: kid}); err != nil {
+		if _, err := p.Publish(within(t), events.Revocation{Issuer: iss, Scope: events.Key, Key: kid}); err != nil {
 			t.Fatal(err)
 		}
 		until(t, "it lasts, and another one signs", func() bool { return r.lasting(kid) && r.signingKid() != kid })

@@ -26,7 +26,7 @@ type bucket struct {
 	prefix string // "$KV.NAME."
 	direct string // where several records can be asked for at once; empty: nowhere
 
-	patience *atomic.Int64 // ns: of a write whose caller has no deadline
+	patience *atomic.Int64 // ns: of a caller who has no deadline
 }
 
 // bucketConfig: lossy buckets hold what may be lost and forget after maxAge.
@@ -78,7 +78,7 @@ func openBucket(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, c bu
 		return nil, fmt.Errorf("open bucket %s: %w", c.name, unavailable(err))
 	}
 	b := &bucket{nc: nc, js: js, stream: stream, kv: kv, prefix: "$KV." + c.name + ".", patience: new(atomic.Int64)}
-	b.patience.Store(int64(writePatience))
+	b.patience.Store(int64(patience))
 	if got.AllowDirect && !c.lossy {
 		b.direct = "$JS.API.DIRECT.GET." + want.Name
 		err = b.tryMany(ctx)
@@ -148,9 +148,9 @@ type write struct {
 }
 
 const (
-	anyRevision   = ^uint64(0)
-	tombstone     = time.Minute // how long a deleted key keeps its revision
-	writePatience = 5 * time.Second
+	anyRevision = ^uint64(0)
+	tombstone   = time.Minute // how long a deleted key keeps its revision
+	patience    = 5 * time.Second
 )
 
 func (b *bucket) message(w write) *nats.Msg {
@@ -215,11 +215,8 @@ func (b *bucket) send(ctx context.Context, m *nats.Msg) (uint64, error) {
 	if err := b.connected(); err != nil {
 		return 0, err
 	}
-	if _, bounded := ctx.Deadline(); !bounded { // an answer that was lost is never sent again
-		within, cancel := context.WithTimeout(ctx, time.Duration(b.patience.Load()))
-		defer cancel()
-		ctx = within
-	}
+	ctx, cancel := b.bounded(ctx)
+	defer cancel()
 	answer, err := b.nc.RequestMsgWithContext(ctx, m)
 	if err != nil {
 		return 0, fmt.Errorf("write: %w", unavailable(err))
@@ -241,6 +238,14 @@ func (b *bucket) send(ctx context.Context, m *nats.Msg) (uint64, error) {
 		return 0, fmt.Errorf("write: %w: the server's answer is no acknowledgement", ErrUnavailable)
 	}
 	return ack.Sequence, nil
+}
+
+// bounded: an answer that was lost is never sent again.
+func (b *bucket) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, is := ctx.Deadline(); is {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, time.Duration(b.patience.Load()))
 }
 
 // connected refuses early: while the connection is down the client library would keep a write and send it after we

@@ -139,7 +139,7 @@ func TestLedgerOfEverybody(t *testing.T) {
 	s := server(t)
 	file := filepath.Join(t.TempDir(), "ledger")
 	r := start(t, s.URL(), func(c *issuer.Config) { c.Ledger = file })
-	if _, err := r.Revoke(t.Context(), events.Revocation{Scope: events.Session, Key: "x"}); err != nil {
+	if _, err := r.Revoke(within(t), events.Revocation{Scope: events.Session, Key: "x"}); err != nil {
 		t.Fatal(err)
 	}
 	wipe(t, r, false)

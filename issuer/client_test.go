@@ -103,7 +103,7 @@ func TestLoginDefault(t *testing.T) {
 // TestClientSubject: no user is taken for a client.
 func TestClientSubject(t *testing.T) {
 	r := start(t, server(t).URL())
-	if _, err := r.Users().Create(t.Context(), issuer.User{Sub: "client:app", Name: "ann"}); !errors.Is(err, issuer.ErrUser) {
+	if _, err := r.Users().Create(within(t), issuer.User{Sub: "client:app", Name: "ann"}); !errors.Is(err, issuer.ErrUser) {
 		t.Errorf("got %v, want ErrUser", err)
 	}
 }

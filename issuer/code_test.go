@@ -273,7 +273,7 @@ func TestCodeRace(t *testing.T) {
 			t.Fatalf("got %d winners, want 1", len(won))
 		}
 		r.want("the winner's refresh", r.form("/token", "grant_type", "refresh_token", "refresh_token", won[0].Refresh, "client_id", "shop"), 400, "invalid_grant")
-		if s, err := issuer.SessionState(t.Context(), r.Issuer, won[0].Sid); s != "ended" || err != nil {
+		if s, err := issuer.SessionState(within(t), r.Issuer, won[0].Sid); s != "ended" || err != nil {
 			t.Errorf("got session %q %v, want ended", s, err)
 		}
 		if n := r.published(events.Session, won[0].Sid); n != 1 {
@@ -286,11 +286,10 @@ func TestCodeRace(t *testing.T) {
 func TestCodeAfterRevocation(t *testing.T) {
 	r := start(t, server(t).URL(), applications)
 	u := r.user("ann", "read")
-	ctx := t.Context()
 	f := newFlow()
 	revoke := func(s events.Scope, key string) func() error {
 		return func() error {
-			_, err := r.Revoke(ctx, events.Revocation{Scope: s, Key: key})
+			_, err := r.Revoke(within(t), events.Revocation{Scope: s, Key: key})
 			return err
 		}
 	}
@@ -298,23 +297,23 @@ func TestCodeAfterRevocation(t *testing.T) {
 		"subject":  revoke(events.Subject, u.Sub),
 		"client":   revoke(events.Client, "shop"),
 		"issuer":   revoke(events.Issuer, ""),
-		"password": func() error { return r.SetPassword(ctx, u.Sub, password, issuer.Cause{}) },
+		"password": func() error { return r.SetPassword(within(t), u.Sub, password, issuer.Cause{}) },
 		"disable and enable": func() error {
-			if err := r.Disable(ctx, u.Sub, issuer.Cause{}); err != nil {
+			if err := r.Disable(within(t), u.Sub, issuer.Cause{}); err != nil {
 				return err
 			}
-			return r.Enable(ctx, u.Sub)
+			return r.Enable(within(t), u.Sub)
 		},
 		"by another publisher": func() error {
 			pub, err := events.NewPublisher(events.PublisherConfig{Conn: r.cfg.Conn})
 			if err != nil {
 				return err
 			}
-			gen, _, err := issuer.Mark(ctx, r.Issuer, events.Subject, u.Sub)
+			gen, _, err := issuer.Mark(within(t), r.Issuer, events.Subject, u.Sub)
 			if err != nil {
 				return err
 			}
-			ack, err := pub.Publish(ctx, events.Revocation{Scope: events.Subject, Issuer: iss, Key: u.Sub, Gen: gen + 1, By: "policy"})
+			ack, err := pub.Publish(within(t), events.Revocation{Scope: events.Subject, Issuer: iss, Key: u.Sub, Gen: gen + 1, By: "policy"})
 			if err != nil {
 				return err
 			}
@@ -331,7 +330,7 @@ func TestCodeAfterRevocation(t *testing.T) {
 			r.want("after a new login", r.exchange(f, r.browser().code(f, "ann")), 200, "")
 		})
 	}
-	if err := r.Disable(ctx, u.Sub, issuer.Cause{}); err != nil {
+	if err := r.Disable(within(t), u.Sub, issuer.Cause{}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -342,12 +341,12 @@ func TestCodeAfterAChange(t *testing.T) {
 	u := r.user("ann", "read", "write")
 	change := func(f func(*issuer.User)) {
 		t.Helper()
-		now, err := r.Users().Get(t.Context(), u.Sub)
+		now, err := r.Users().Get(within(t), u.Sub)
 		if err != nil {
 			t.Fatal(err)
 		}
 		f(&now)
-		if _, err := r.Users().Update(t.Context(), now); err != nil {
+		if _, err := r.Users().Update(within(t), now); err != nil {
 			t.Fatal(err)
 		}
 	}

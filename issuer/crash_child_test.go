@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -147,8 +148,6 @@ func runCrashChild(config string) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), deadline)
-	defer cancel()
 	cfg := issuer.Config{
 		Issuer: iss, Audience: []string{"https://api.example"}, KeysDir: c.KeysDir, Replicas: c.Replicas, EnsureStream: true, Conn: nc, Node: "child",
 		Argon2: issuer.Argon2{Memory: 64, Time: 1}, Timeout: crashTimeout, WideBurst: 1000, LoginBurst: 1000, BeaconInterval: beaconInterval,
@@ -156,7 +155,10 @@ func runCrashChild(config string) error {
 		ClientsFile:    c.ClientsFile,
 	}
 	crashClients(&cfg)
-	i, err := issuer.New(ctx, cfg)
+	i, err := issuer.New(context.Background(), cfg)
+	for end := time.Now().Add(deadline); errors.Is(err, issuer.ErrUnavailable) && time.Now().Before(end); { // see startWith
+		i, err = issuer.New(context.Background(), cfg)
+	}
 	if err != nil {
 		return err
 	}
@@ -167,6 +169,10 @@ func runCrashChild(config string) error {
 	mux.HandleFunc("POST /fuse", func(w http.ResponseWriter, r *http.Request) {
 		n, _ := strconv.Atoi(r.FormValue("n"))
 		_ = json.NewEncoder(w).Encode(f.set(n))
+	})
+	mux.HandleFunc("POST /patience", func(_ http.ResponseWriter, r *http.Request) {
+		d, _ := time.ParseDuration(r.FormValue("d"))
+		issuer.SetPatience(i, d)
 	})
 	do := func(path string, act func(r *http.Request) error) {
 		mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {

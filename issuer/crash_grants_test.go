@@ -152,9 +152,11 @@ func checkCreate(c *crashRun, what string, act func(*crashRun, *rig) answer) (th
 
 // checkEnable: what a crash leaves ends no login that comes after it.
 func checkEnable(c *crashRun, what string, act func(*crashRun, *rig) answer) (through bool) {
-	if err := c.Disable(c.t.Context(), c.user.Sub, issuer.Cause{}); err != nil {
+	c.patience(crashTimeout) // nobody is killed at this: a repair must not think so
+	if err := c.Disable(within(c.t), c.user.Sub, issuer.Cause{}); err != nil {
 		c.t.Fatal(err)
 	}
+	c.patience(crashPatience)
 	a := act(c, c.child.rig)
 	if through = a.networkError == nil; !through {
 		a = act(c, c.rig)
@@ -216,7 +218,7 @@ func TestM19_KilledWhileDisablingAClient(t *testing.T) {
 		}
 		theirs.write(appOn)
 		dying := startChildOf(t, cfg)
-		if a := dying.do("reload", ""); a.status != 200 {
+		if a := patient(t, func() answer { return dying.do("reload", "") }); a.status != 200 {
 			t.Fatalf("reload: got %d %s", a.status, a.raw)
 		}
 		s := dying.rig.loginAt("app")
@@ -237,7 +239,7 @@ func TestM19_KilledWhileDisablingAClient(t *testing.T) {
 				t.Errorf("%s: %s: got %d %s, want invalid_client", what, name, refused.status, refused.raw)
 			}
 		}
-		if again := dying.do("reload", ""); again.status != 200 {
+		if again := patient(t, func() answer { return dying.do("reload", "") }); again.status != 200 {
 			t.Errorf("%s: reload again: got %d %s", what, again.status, again.raw)
 		}
 		if n := here.published(events.Client, "app"); n != before+1 {

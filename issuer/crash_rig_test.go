@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/quash-auth/quash/events"
 	"github.com/quash-auth/quash/issuer"
@@ -126,6 +127,14 @@ func (c *crashRun) settle() {
 		n, err := issuer.Pointers(c.t.Context(), c.Issuer)
 		return err == nil && n == 0
 	})
+}
+
+// patience is how long both replicas let a change of an account be under way before they take it for one that was cut off.
+func (c *crashRun) patience(d time.Duration) {
+	issuer.SetPatience(c.Issuer, d)
+	if res, err := http.PostForm(c.child.base+"/patience", url.Values{"d": {d.String()}}); err == nil { // else it has killed itself
+		res.Body.Close()
+	}
 }
 
 // statement finds one that is new.

@@ -67,7 +67,7 @@ func (l *loose) CheckPassword(_ context.Context, u issuer.User, pass string) (bo
 func TestLooseUsers(t *testing.T) {
 	t.Parallel()
 	nats := server(t)
-	kv, err := issuer.OpenKVUsers(t.Context(), nats.Connect(t), "LOOSE")
+	kv, err := issuer.OpenKVUsers(within(t), nats.Connect(t), "LOOSE")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func TestLooseUsers(t *testing.T) {
 	if r.Users() != issuer.Users(store) {
 		t.Error("Users returns another store than the one that was given")
 	}
-	if _, err := store.Create(t.Context(), issuer.User{Sub: "Sub-Ann", Name: "ann"}); err != nil {
+	if _, err := store.Create(within(t), issuer.User{Sub: "Sub-Ann", Name: "ann"}); err != nil {
 		t.Fatal(err)
 	}
 	r.login("ann")
@@ -97,11 +97,11 @@ func TestLooseUsers(t *testing.T) {
 	if got := strings.Count(l.String(), "..a.nn"); got != 0 {
 		t.Errorf("what was typed was logged %d times: it may be a password", got)
 	}
-	if err := r.Disable(t.Context(), "sub-ann", issuer.Cause{}); err == nil {
+	if err := r.Disable(within(t), "sub-ann", issuer.Cause{}); err == nil {
 		t.Error("the account of another Sub was disabled, and nothing of it revoked")
 	}
 	r.login("ann")
-	if err := r.Disable(t.Context(), "Sub-Ann", issuer.Cause{}); err != nil {
+	if err := r.Disable(within(t), "Sub-Ann", issuer.Cause{}); err != nil {
 		t.Errorf("disable: %v", err)
 	}
 	r.want("disabled", r.tryLogin("ann", password), 403, "access_denied")

@@ -563,5 +563,5 @@ func Lasting(ctx context.Context, i *Issuer, kid string) (lasts, own bool, err e
 	return true, l.Own, err
 }
 
-// SetWritePatience is of writes that begin from now on.
-func SetWritePatience(i *Issuer, d time.Duration) { i.store.patience.Store(int64(d)) }
+// SetStorePatience is of reads and writes without a deadline that begin from now on.
+func SetStorePatience(i *Issuer, d time.Duration) { i.store.patience.Store(int64(d)) }

@@ -36,12 +36,12 @@ func TestGivingBackWaitsOnceForOldIDs(t *testing.T) {
 		if n == 1 {
 			lost[n].Until = time.Now().Add(-time.Minute)
 		}
-		if lost[n], err = p.Complete(t.Context(), lost[n]); err != nil && n != 1 {
+		if lost[n], err = p.Complete(within(t), lost[n]); err != nil && n != 1 {
 			t.Fatal(err)
 		}
 		old[lost[n].ID] = n
 	}
-	stream, err := js.Stream(t.Context(), events.StreamName)
+	stream, err := js.Stream(within(t), events.StreamName)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func TestGivingBackWaitsOnceForOldIDs(t *testing.T) {
 		m := nats.NewMsg(events.SubjectBeacon)
 		m.Header.Set(nats.MsgIdHdr, lost[n].ID)
 		m.Header.Set("Nats-TTL", "1s")
-		ack, err := js.PublishMsg(t.Context(), m)
+		ack, err := js.PublishMsg(within(t), m)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -60,7 +60,7 @@ func TestGivingBackWaitsOnceForOldIDs(t *testing.T) {
 		_, err := stream.GetMsg(t.Context(), last)
 		return errors.Is(err, jetstream.ErrMsgNotFound)
 	})
-	if err := issuer.PublishLost(t.Context(), r.Issuer, lost); err != nil {
+	if err := issuer.PublishLost(within(t), r.Issuer, lost); err != nil {
 		t.Fatal(err)
 	}
 	var kept []int

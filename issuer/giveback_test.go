@@ -32,7 +32,7 @@ func TestLedgerWhoseIDsAreTaken(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := js.DeleteStream(t.Context(), events.StreamName); err != nil {
+			if err := js.DeleteStream(within(t), events.StreamName); err != nil {
 				t.Fatal(err)
 			}
 			stream := anew(t, js)
@@ -41,7 +41,7 @@ func TestLedgerWhoseIDsAreTaken(t *testing.T) {
 				m := nats.NewMsg(events.SubjectBeacon)
 				m.Header.Set(nats.MsgIdHdr, id)
 				m.Header.Set("Nats-TTL", ttl)
-				ack, err := js.PublishMsg(t.Context(), m)
+				ack, err := js.PublishMsg(within(t), m)
 				if err != nil || ack.Duplicate {
 					t.Fatalf("%+v, %v", ack, err)
 				}

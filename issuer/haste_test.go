@@ -93,7 +93,7 @@ func TestOneUserCannotTakeAllHashes(t *testing.T) {
 		t.Errorf("got %d hashes for refused logins, want none", n)
 	}
 	r.login("bob")
-	if err := r.Disable(t.Context(), carl.Sub, issuer.Cause{Reason: "test"}); err != nil {
+	if err := r.Disable(within(t), carl.Sub, issuer.Cause{Reason: "test"}); err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {
@@ -117,7 +117,7 @@ func TestRenewalsLeaveNoIndex(t *testing.T) {
 		b.refresh()
 	}
 	last := b.refresh()
-	keys, err := issuer.IndexKeys(t.Context(), r.Issuer)
+	keys, err := issuer.IndexKeys(within(t), r.Issuer)
 	if err != nil || len(keys) != 1 || !strings.HasSuffix(keys[0], "."+last.Sid) {
 		t.Errorf("got index records %q, %v, want the newest session's", keys, err)
 	}

@@ -164,7 +164,7 @@ func TestHostile_Scopes(t *testing.T) {
 		t.Errorf("%d statements were published", n)
 	}
 	r.alive("the operator's token", admin)
-	if got, err := r.Users().Get(t.Context(), bob.Sub); err != nil || len(got.Scopes) != 1 {
+	if got, err := r.Users().Get(within(t), bob.Sub); err != nil || len(got.Scopes) != 1 {
 		t.Errorf("bob: got %v %v, want his one scope", got.Scopes, err)
 	}
 }

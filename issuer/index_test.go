@@ -17,7 +17,7 @@ func TestIndex(t *testing.T) {
 	s := r.login("ann")
 	index := func() []string {
 		t.Helper()
-		keys, err := issuer.IndexKeys(t.Context(), r.Issuer)
+		keys, err := issuer.IndexKeys(within(t), r.Issuer)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -36,7 +36,7 @@ func TestIndex(t *testing.T) {
 	issuer.SetFault(r.Issuer, func(at string) error {
 		if at == "session" && !once {
 			once = true
-			_, err := r.Revoke(t.Context(), events.Revocation{Scope: events.Subject, Key: u.Sub})
+			_, err := r.Revoke(within(t), events.Revocation{Scope: events.Subject, Key: u.Sub})
 			return err
 		}
 		return nil

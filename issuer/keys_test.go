@@ -83,7 +83,7 @@ func TestRevokedKey(t *testing.T) {
 	}
 	r.dead("a token of the key", s.Access)
 	until(t, "the other replica signs with the new key", func() bool {
-		a := other.refresh(s.Refresh)
+		a := patient(t, func() answer { return other.refresh(s.Refresh) })
 		s = a
 		return a.status == 200 && issuer.KeyID(other.Issuer, a.Access) != kid && issuer.Verify(r.Issuer, a.Access) == nil
 	})

@@ -18,13 +18,13 @@ func TestDamagedRecordOfOurKey(t *testing.T) {
 	r := start(t, server(t).URL(), byHand(c)).settled()
 	r.user("ann")
 	kid := r.signingKid()
-	if _, err := issuer.CAS(t.Context(), r.Issuer, issuer.LastingKey(kid), []byte("{}"), 0); err != nil {
+	if _, err := issuer.CAS(within(t), r.Issuer, issuer.LastingKey(kid), []byte("{}"), 0); err != nil {
 		t.Fatal(err)
 	}
 	r.stolen(kid)
 	issuer.SetBounds(r.Issuer, 0, 0)
 	r.set(c, c.now().Add(half))
-	if err := issuer.RenewKeys(t.Context(), r.Issuer); !errors.Is(err, issuer.ErrRecord) {
+	if err := issuer.RenewKeys(within(t), r.Issuer); !errors.Is(err, issuer.ErrRecord) {
 		t.Errorf("got %v, want ErrRecord", err)
 	}
 	if got := len(r.about(kid)); got != 2 {
@@ -43,7 +43,7 @@ func TestPendingThatIsNeverSaid(t *testing.T) {
 	r.user("ann")
 	kid := r.signingKid()
 	name := "m.key." + strings.TrimPrefix(issuer.LastingKey(kid), "e.key.")
-	if _, err := issuer.CAS(t.Context(), r.Issuer, name, []byte(`{"kind":"mark","v":1,"key":"`+name+`","gen":1,"cutoff":1,"pending":[{"v":9}]}`), 0); err != nil {
+	if _, err := issuer.CAS(within(t), r.Issuer, name, []byte(`{"kind":"mark","v":1,"key":"`+name+`","gen":1,"cutoff":1,"pending":[{"v":9}]}`), 0); err != nil {
 		t.Fatal(err)
 	}
 	r.stolen(kid)

@@ -26,7 +26,7 @@ func byHand(c *stopped) func(*issuer.Config) {
 // renew does a round and says how many statements were renewed since the start.
 func (r *rig) renew() uint64 {
 	r.t.Helper()
-	if err := issuer.RenewKeys(r.t.Context(), r.Issuer); err != nil {
+	if err := issuer.RenewKeys(within(r.t), r.Issuer); err != nil {
 		r.t.Fatal(err)
 	}
 	return r.Stats().Renewed
@@ -58,11 +58,12 @@ func (r *rig) holds(kid string) {
 		r.t.Fatalf("no statement about key %s", kid)
 	}
 	until(r.t, "the newest statement is applied", func() bool { return issuer.Holds(r.Issuer, all[len(all)-1]) })
+	r.jumped() // and all that is done about it
 }
 
 func (r *rig) lasting(kid string) bool {
 	r.t.Helper()
-	lasts, _, err := issuer.Lasting(r.t.Context(), r.Issuer, kid)
+	lasts, _, err := issuer.Lasting(within(r.t), r.Issuer, kid)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -77,7 +78,7 @@ func (r *rig) signingKid() string {
 func (r *rig) stolen(kid string) events.Revocation {
 	r.t.Helper()
 	s := events.Revocation{ID: events.NewID(), Scope: events.Key, Key: kid, By: "admin", Actor: "root", Reason: "stolen", Txn: "case 7"}
-	if _, err := r.Revoke(r.t.Context(), s); err != nil {
+	if _, err := r.Revoke(within(r.t), s); err != nil {
 		r.t.Fatal(err)
 	}
 	return s
@@ -184,7 +185,7 @@ func TestInventedKeysEnd(t *testing.T) {
 	publish := func(s events.Revocation) {
 		t.Helper()
 		s.Issuer, s.Scope = iss, events.Key
-		if _, err := p.Publish(t.Context(), s); err != nil {
+		if _, err := p.Publish(within(t), s); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -302,7 +303,7 @@ func TestRevokedKeyOfAnOlderCopy(t *testing.T) {
 
 	notAgain := func(what string) {
 		t.Helper()
-		i, err := issuer.New(t.Context(), func() issuer.Config { c := cfg; c.Conn = s.Connect(t); return c }())
+		i, err := issuer.New(within(t), func() issuer.Config { c := cfg; c.Conn = s.Connect(t); return c }())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -370,7 +371,7 @@ func TestCrashOfARevokedKey(t *testing.T) {
 	}
 	crashAt("ending")
 	s := events.Revocation{ID: events.NewID(), Scope: events.Key, Key: kid, By: "admin", Reason: "stolen"}
-	if _, err := r.Revoke(t.Context(), s); !errors.Is(err, errCrash) {
+	if _, err := r.Revoke(within(t), s); !errors.Is(err, errCrash) {
 		t.Fatalf("got %v, want the crash", err)
 	}
 	if !r.lasting(kid) {
@@ -393,7 +394,7 @@ func TestCrashOfARevokedKey(t *testing.T) {
 	until(t, "the note is there again", func() bool { _, err := os.Stat(note); return err == nil })
 	r.set(c, c.now().Add(half))
 	crashAt("renew")
-	if err := issuer.RenewKeys(t.Context(), r.Issuer); !errors.Is(err, errCrash) {
+	if err := issuer.RenewKeys(within(t), r.Issuer); !errors.Is(err, errCrash) {
 		t.Fatalf("got %v, want the crash", err)
 	}
 	crashAt("")
@@ -414,7 +415,7 @@ func TestKeysRevokedBefore(t *testing.T) {
 		t.Fatal(err)
 	}
 	name := "m.key." + strings.TrimPrefix(issuer.LastingKey(kid), "e.key.")
-	if _, err := issuer.CAS(t.Context(), r.Issuer, name, []byte(strings.ReplaceAll(string(mark), "m.key.eA", name)), 0); err != nil {
+	if _, err := issuer.CAS(within(t), r.Issuer, name, []byte(strings.ReplaceAll(string(mark), "m.key.eA", name)), 0); err != nil {
 		t.Fatal(err)
 	}
 	cfg := r.cfg
@@ -471,13 +472,13 @@ func TestAskedKeyTurnsOutToBeOurs(t *testing.T) {
 			r.renew()
 		}
 	}
-	if _, own, err := issuer.Lasting(t.Context(), one.Issuer, "gone"); err != nil || !own {
+	if _, own, err := issuer.Lasting(within(t), one.Issuer, "gone"); err != nil || !own {
 		t.Errorf("ours: %v %v, want it known as ours", own, err)
 	}
 	for _, r := range []*rig{one, two} {
-		before, err := issuer.Writes(t.Context(), r.Issuer)
+		before, err := issuer.Writes(within(t), r.Issuer)
 		r.renew()
-		if after, err2 := issuer.Writes(t.Context(), r.Issuer); err != nil || err2 != nil || after != before {
+		if after, err2 := issuer.Writes(within(t), r.Issuer); err != nil || err2 != nil || after != before {
 			t.Errorf("a round of what is known writes: %d, then %d %v %v", before, after, err, err2)
 		}
 		if !issuer.KnownOwn(r.Issuer, "gone") {
@@ -491,10 +492,10 @@ func TestDamagedLastingRecord(t *testing.T) {
 	t.Parallel()
 	c := &stopped{at: time.Now().Truncate(time.Second)}
 	r := start(t, server(t).URL(), byHand(c)).settled()
-	if _, err := issuer.CAS(t.Context(), r.Issuer, issuer.LastingKey("k"), []byte("{}"), 0); err != nil {
+	if _, err := issuer.CAS(within(t), r.Issuer, issuer.LastingKey("k"), []byte("{}"), 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := issuer.RenewKeys(t.Context(), r.Issuer); !errors.Is(err, issuer.ErrRecord) {
+	if err := issuer.RenewKeys(within(t), r.Issuer); !errors.Is(err, issuer.ErrRecord) {
 		t.Errorf("got %v, want ErrRecord", err)
 	}
 	if got := len(r.about("k")); got != 1 {

@@ -69,10 +69,10 @@ func TestWholeIsNotSaidOfAnOlderCopy(t *testing.T) {
 	for n := range rs {
 		rs[n] = events.Revocation{Issuer: iss, Scope: events.Session, Key: fmt.Sprint("after", n)}
 	}
-	if _, err := p.PublishAll(t.Context(), rs, nil); err != nil {
+	if _, err := p.PublishAll(within(t), rs, nil); err != nil {
 		t.Fatal(err)
 	}
-	stream, err := js.Stream(t.Context(), events.StreamName)
+	stream, err := js.Stream(within(t), events.StreamName)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func TestLedgerTakesNoBatchOfAnotherStream(t *testing.T) {
 	}
 	before, of, late := event("before", 1), event("of", 2), event("late", 1)
 	for _, e := range []events.Event{before, of, late} {
-		if err := issuer.Apply(t.Context(), r.Issuer, e); err != nil {
+		if err := issuer.Apply(within(t), r.Issuer, e); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -128,16 +128,19 @@ func TestLedgerTakesNoBatchOfAnotherStream(t *testing.T) {
 // TestLedgerGivesBackWhatEndsSoon: what covers tokens for some seconds only is part of a whole stream.
 func TestLedgerGivesBackWhatEndsSoon(t *testing.T) {
 	t.Parallel()
-	r := start(t, server(t).URL(), func(c *issuer.Config) { c.Ledger = filepath.Join(t.TempDir(), "ledger") })
-	p, err := events.NewPublisher(events.PublisherConfig{Conn: r.cfg.Conn, By: "policy"})
+	c := &stopped{at: time.Now()} // soon is not past because a machine is slow
+	r := start(t, server(t).URL(), func(cfg *issuer.Config) {
+		cfg.Ledger, cfg.Now, cfg.MaxStaleness = filepath.Join(t.TempDir(), "ledger"), c.now, time.Hour
+	})
+	p, err := events.NewPublisher(events.PublisherConfig{Conn: r.cfg.Conn, By: "policy", Now: c.now})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := p.Complete(t.Context(), events.Revocation{Issuer: iss, Scope: events.Session, Key: "soon", Until: time.Now().Add(50 * time.Second)})
+	s, err := p.Complete(within(t), events.Revocation{Issuer: iss, Scope: events.Session, Key: "soon", Until: c.now().Add(50 * time.Second)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ack, err := p.Publish(t.Context(), s)
+	ack, err := p.Publish(within(t), s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +195,7 @@ func TestLedgerIsOwnedBeforeItIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		i, err := issuer.New(t.Context(), cfg)
+		i, err := issuer.New(within(t), cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -239,10 +242,10 @@ func TestLedgerKeepsWhatOutlivesItsEqual(t *testing.T) {
 		{Before: now, Until: now.Add(30 * time.Minute)},
 	} {
 		s.Issuer, s.Scope, s.Key = "https://other.example", events.Client, "c"
-		if s, err = p.Complete(t.Context(), s); err != nil {
+		if s, err = p.Complete(within(t), s); err != nil {
 			t.Fatal(err)
 		}
-		ack, err := p.Publish(t.Context(), s)
+		ack, err := p.Publish(within(t), s)
 		if err != nil {
 			t.Fatal(err)
 		}

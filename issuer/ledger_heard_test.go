@@ -32,7 +32,7 @@ func TestLedgerIsHeardOfBeforeThereIsAStream(t *testing.T) {
 		return nc
 	}
 	node, own := connect("node"), connect("issuer")
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), deadline) // without one it gives up after seconds
 	defer cancel()
 	done := make(chan error, 1)
 	cfg := issuer.Config{Issuer: iss, Audience: []string{"a"}, KeysDir: filepath.Join(t.TempDir(), "keys"),
@@ -55,7 +55,7 @@ func TestLedgerIsHeardOfBeforeThereIsAStream(t *testing.T) {
 	}
 	gone("it failed")
 	cfg.Conn = connect("node")
-	i, err := issuer.New(t.Context(), cfg)
+	i, err := issuer.New(within(t), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,7 +51,7 @@ func TestLedgerLeavesOutWhatNobodyMayPublish(t *testing.T) {
 	}
 	bad := lost[300].ID
 	lost[300].Key = ""
-	if err := issuer.PublishLost(t.Context(), r.Issuer, lost); err != nil {
+	if err := issuer.PublishLost(within(t), r.Issuer, lost); err != nil {
 		t.Error(err)
 	}
 	if got := len(r.statements()); got != len(lost)-1 {

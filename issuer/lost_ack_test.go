@@ -32,7 +32,7 @@ func TestWritesThatAreNeverAnswered(t *testing.T) {
 		o.NoAuthUser = "issuer"
 	}))
 	r := start(t, s.URL(), func(c *issuer.Config) { c.KeysDir = keys })
-	issuer.SetWritePatience(r.Issuer, 200*time.Millisecond)
+	issuer.SetStorePatience(r.Issuer, 200*time.Millisecond) // of the loops: all else here has a deadline
 	r.user("ann")
 	l := r.login("ann")
 	p, err := events.NewPublisher(events.PublisherConfig{Conn: r.cfg.Conn, By: "policy"})
@@ -50,7 +50,7 @@ func TestWritesThatAreNeverAnswered(t *testing.T) {
 		}
 		return nil
 	})
-	if _, err := r.Revoke(t.Context(), events.Revocation{Scope: events.Session, Key: l.Sid}); !errors.Is(err, errCrash) {
+	if _, err := r.Revoke(within(t), events.Revocation{Scope: events.Session, Key: l.Sid}); !errors.Is(err, errCrash) {
 		t.Fatalf("got %v, want the crash", err)
 	}
 	issuer.SetFault(r.Issuer, func(string) error { return nil })

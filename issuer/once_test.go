@@ -117,7 +117,7 @@ func TestMintOnceRefuses(t *testing.T) {
 	r.user("postman", issuer.ScopeOnce, "read")
 	gone := r.user("gone")
 	ann := r.user("ann", "read")
-	if err := r.Disable(t.Context(), gone.Sub, issuer.Cause{}); err != nil {
+	if err := r.Disable(within(t), gone.Sub, issuer.Cause{}); err != nil {
 		t.Fatal(err)
 	}
 	admin := r.login("root").Access
@@ -184,7 +184,7 @@ func TestMintOnceInGo(t *testing.T) {
 	r := start(t, s.URL(), func(c *issuer.Config) { c.Retention = events.Retention{MaxTokenLife: 20 * time.Minute} })
 	ann := r.user("ann")
 	good := issuer.Once{Subject: ann.Sub, Client: "quash", Scope: []string{"x"}}
-	m, err := r.MintOnce(t.Context(), good)
+	m, err := r.MintOnce(within(t), good)
 	if err != nil || m.ID == "" || time.Until(m.Expires) > 10*time.Minute {
 		t.Fatalf("got %v, %v, want a token of ten minutes", m, err)
 	}
@@ -195,7 +195,7 @@ func TestMintOnceInGo(t *testing.T) {
 	} {
 		o := good
 		change(&o)
-		if _, err := r.MintOnce(t.Context(), o); !errors.Is(err, issuer.ErrOnce) {
+		if _, err := r.MintOnce(within(t), o); !errors.Is(err, issuer.ErrOnce) {
 			t.Errorf("%s: got %v, want ErrOnce", what, err)
 		}
 	}
@@ -203,7 +203,7 @@ func TestMintOnceInGo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if l, err := events.CheckOnce(t.Context(), js); err != nil || l.Retention.MaxTokenLife != 20*time.Minute {
+	if l, err := events.CheckOnce(within(t), js); err != nil || l.Retention.MaxTokenLife != 20*time.Minute {
 		t.Errorf("the stream of used tokens: got %+v, %v, want one for tokens of 20 minutes", l, err)
 	}
 }

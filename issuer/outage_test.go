@@ -97,7 +97,7 @@ func TestM19_KilledServer(t *testing.T) {
 	t.Parallel()
 	nats := natstest.StartProcess(t, t.TempDir(), 0)
 	l := &logs{}
-	r := start(t, nats.URL(), func(c *issuer.Config) { c.Timeout = time.Second; c.Logger = l.logger() })
+	r := start(t, nats.URL(), func(c *issuer.Config) { c.Timeout, c.LoginBurst, c.Logger = time.Second, 1000, l.logger() })
 	defer func() {
 		if t.Failed() {
 			t.Log(l)
@@ -172,7 +172,7 @@ func TestM19_KeyPublishedTwice(t *testing.T) {
 		}
 		return nil
 	})
-	if _, err := r.Revoke(t.Context(), events.Revocation{Scope: events.Key, Key: kid}); !errors.Is(err, errCrash) {
+	if _, err := r.Revoke(within(t), events.Revocation{Scope: events.Key, Key: kid}); !errors.Is(err, errCrash) {
 		t.Fatalf("got %v, want the crash", err)
 	}
 	r.stop()

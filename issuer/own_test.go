@@ -117,11 +117,11 @@ func TestOwnSessions(t *testing.T) {
 		t.Errorf("got %+v, want times around %d", l.Sessions, now)
 	}
 	// What is wider than a session ends it in the list as well.
-	if _, err := r.Revoke(t.Context(), events.Revocation{Scope: events.Client, Key: "phone"}); err != nil {
+	if _, err := r.Revoke(within(t), events.Revocation{Scope: events.Client, Key: "phone"}); err != nil {
 		t.Fatal(err)
 	}
 	r.wantSids("after the client's revocation", r.list("/sessions", s.Access), s)
-	if _, err := r.Revoke(t.Context(), events.Revocation{Scope: events.Subject, Key: ann.Sub}); err != nil {
+	if _, err := r.Revoke(within(t), events.Revocation{Scope: events.Subject, Key: ann.Sub}); err != nil {
 		t.Fatal(err)
 	}
 	r.want("the list with a dead token", r.with("GET", "/sessions", s.Access), 401, "invalid_token")

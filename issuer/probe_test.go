@@ -18,7 +18,7 @@ func TestProbesLogChangesOnly(t *testing.T) {
 	log := &logs{}
 	cfg := issuer.Config{Issuer: iss, Audience: []string{"api"}, KeysDir: filepath.Join(t.TempDir(), "keys"), EnsureStream: true,
 		Conn: nats.Connect(t), Logger: log.alsoTo(nil)}
-	i, err := issuer.New(t.Context(), cfg)
+	i, err := issuer.New(within(t), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

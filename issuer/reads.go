@@ -6,17 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/quash-auth/quash/events"
 )
 
-const (
-	readsAtOnce  = 256             // in one question; the server answers 1,024 at most
-	readPatience = 5 * time.Second // a question that may not be asked is never answered
-)
+const readsAtOnce = 256 // in one question; the server answers 1,024 at most
 
 // getMany asks one question for several keys: the answers are of one instant, and cost a fraction of as many questions. The
 // server sends one message for each key that was ever written, and one that says that these were all. Anything less is an
@@ -42,7 +38,7 @@ func (b *bucket) getMany(ctx context.Context, keys []string) ([]record, error) {
 		return nil, fmt.Errorf("read: %w", unavailable(err))
 	}
 	defer sub.Unsubscribe() //nolint:errcheck // the connection is gone, and the subscription with it
-	ctx, cancel := context.WithTimeout(ctx, readPatience)
+	ctx, cancel := b.bounded(ctx)
 	defer cancel()
 	if err := b.nc.PublishRequest(b.direct, inbox, question); err != nil {
 		return nil, fmt.Errorf("read: %w", unavailable(err))
@@ -94,6 +90,8 @@ func stored(key string, revision uint64, header nats.Header, data []byte) (recor
 
 // tryMany finds out at the start what would otherwise look like a slow server for ever.
 func (b *bucket) tryMany(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience) // whatever the caller has: a question that may not be asked is never answered
+	defer cancel()
 	if _, err := b.getMany(ctx, []string{markKey(events.Issuer, "")}); err != nil {
 		return fmt.Errorf("%w (the NATS user must be allowed to publish to %s; deploy/nats has all permissions)", err, b.direct)
 	}

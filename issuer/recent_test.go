@@ -47,7 +47,7 @@ func TestRecentSessionsDecideNothing(t *testing.T) {
 
 	// Kept alive by the other.
 	s = remembered()
-	if err := issuer.MoveIdle(t.Context(), other.Issuer, s.Sid, origin.Add(3*time.Hour)); err != nil {
+	if err := issuer.MoveIdle(within(t), other.Issuer, s.Sid, origin.Add(3*time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	r.set(c, origin.Add(2*time.Hour))

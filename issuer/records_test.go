@@ -40,11 +40,11 @@ func newVandal(t testing.TB, nc *nats.Conn) vandal {
 
 func (v vandal) last(key string) *jetstream.RawStreamMsg {
 	v.t.Helper()
-	s, err := v.js.Stream(v.t.Context(), "KV_QUASH_ISSUER")
+	s, err := v.js.Stream(within(v.t), "KV_QUASH_ISSUER")
 	if err != nil {
 		v.t.Fatal(err)
 	}
-	m, err := s.GetLastMsgForSubject(v.t.Context(), kv+key)
+	m, err := s.GetLastMsgForSubject(within(v.t), kv+key)
 	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
 		v.t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func (v vandal) put(key, value string, header ...string) {
 	for n := 0; n < len(header); n += 2 {
 		m.Header.Set(header[n], header[n+1])
 	}
-	if _, err := v.js.PublishMsg(v.t.Context(), m); err != nil {
+	if _, err := v.js.PublishMsg(within(v.t), m); err != nil {
 		v.t.Fatal(err)
 	}
 }
@@ -77,7 +77,7 @@ func (v vandal) reply(key string) {
 // forget takes the stream away, as if all statements were so old that it has forgotten them.
 func (v vandal) forget() {
 	v.t.Helper()
-	if err := v.js.DeleteStream(v.t.Context(), events.StreamName); err != nil {
+	if err := v.js.DeleteStream(within(v.t), events.StreamName); err != nil {
 		v.t.Fatal(err)
 	}
 }
@@ -90,7 +90,7 @@ func TestReplyIntoARecord(t *testing.T) {
 	r := start(t, nats.URL(), func(c *issuer.Config) { c.Logger = l.logger() })
 	u := r.user("bob")
 	stolen := r.login("bob")
-	if _, err := r.Revoke(t.Context(), events.Revocation{Scope: events.Subject, Key: u.Sub}); err != nil {
+	if _, err := r.Revoke(within(t), events.Revocation{Scope: events.Subject, Key: u.Sub}); err != nil {
 		t.Fatal(err)
 	}
 	v := newVandal(t, nats.Connect(t))
@@ -116,7 +116,7 @@ func TestForeignRecords(t *testing.T) {
 	v := newVandal(t, nats.Connect(t))
 	u, other := r.user("ann"), r.user("bob")
 	for _, sub := range []string{u.Sub, other.Sub} {
-		if _, err := r.Revoke(t.Context(), events.Revocation{Scope: events.Subject, Key: sub}); err != nil {
+		if _, err := r.Revoke(within(t), events.Revocation{Scope: events.Subject, Key: sub}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -190,7 +190,7 @@ func TestForeignCursorAndPointer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.Publish(t.Context(), events.Revocation{Issuer: iss, Scope: events.Client, Key: "quash"}); err != nil {
+	if _, err := p.Publish(within(t), events.Revocation{Issuer: iss, Scope: events.Client, Key: "quash"}); err != nil {
 		t.Fatal(err)
 	}
 	r = startWith(t, nats.URL(), r.cfg)
@@ -218,7 +218,7 @@ func TestForeignRecordHoldsNobodyUp(t *testing.T) {
 	r := start(t, nats.URL())
 	v := newVandal(t, nats.Connect(t))
 	ann, bob := r.user("ann"), r.user("bob")
-	if _, err := r.Revoke(t.Context(), events.Revocation{Scope: events.Subject, Key: ann.Sub}); err != nil {
+	if _, err := r.Revoke(within(t), events.Revocation{Scope: events.Subject, Key: ann.Sub}); err != nil {
 		t.Fatal(err)
 	}
 	key := issuer.MarkKey(events.Subject, ann.Sub)
@@ -234,7 +234,7 @@ func TestForeignRecordHoldsNobodyUp(t *testing.T) {
 		subjects = append(subjects, fmt.Sprintf("nobody-%d", n))
 	}
 	for _, sub := range append(subjects, bob.Sub) {
-		if _, err := p.Publish(t.Context(), events.Revocation{Issuer: iss, Scope: events.Subject, Key: sub, Gen: high}); err != nil {
+		if _, err := p.Publish(within(t), events.Revocation{Issuer: iss, Scope: events.Subject, Key: sub, Gen: high}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -256,7 +256,7 @@ func TestRestoredMarkCoversWhatCameAfterIt(t *testing.T) {
 	ann := r.user("ann")
 	revoke := func() {
 		t.Helper()
-		if _, err := r.Revoke(t.Context(), events.Revocation{Scope: events.Subject, Key: ann.Sub}); err != nil {
+		if _, err := r.Revoke(within(t), events.Revocation{Scope: events.Subject, Key: ann.Sub}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -280,7 +280,7 @@ func TestRollupHeaderIsRefused(t *testing.T) {
 	r.user("ann")
 	v := newVandal(t, nats.Connect(t))
 	m := natsMsg(kv+"x", "Nats-Rollup", "all")
-	if _, err := v.js.PublishMsg(t.Context(), m); err == nil {
+	if _, err := v.js.PublishMsg(within(t), m); err == nil {
 		t.Error("got a stored rollup, want an error")
 	}
 	r.login("ann")
@@ -320,7 +320,7 @@ func TestRecordsInAnAccountOfTheirOwn(t *testing.T) {
 	r := start(t, url, func(c *issuer.Config) { c.Records = records })
 	u := r.user("bob")
 	stolen := r.login("bob")
-	if _, err := r.Revoke(t.Context(), events.Revocation{Scope: events.Subject, Key: u.Sub}); err != nil {
+	if _, err := r.Revoke(within(t), events.Revocation{Scope: events.Subject, Key: u.Sub}); err != nil {
 		t.Fatal(err)
 	}
 	r.dead("the access token", stolen.Access)
@@ -331,7 +331,7 @@ func TestRecordsInAnAccountOfTheirOwn(t *testing.T) {
 		newVandal(t, records).js: {"KV_QUASH_ISSUER", "KV_QUASH_THROTTLE"},
 	} {
 		var got []string
-		names := js.StreamNames(t.Context())
+		names := js.StreamNames(within(t))
 		for n := range names.Name() {
 			got = append(got, n)
 		}
@@ -382,7 +382,7 @@ func TestPoisonStatement(t *testing.T) {
 	good := events.Revocation{ID: "g", Issuer: iss, Scope: events.Session, Key: s.Sid, Until: time.Now().Add(time.Minute)}
 	at := time.Now()
 	for n := range 2 {
-		err := issuer.Apply(t.Context(), r.Issuer, events.Event{Revocation: poison, Sequence: 1 << 40, Time: at},
+		err := issuer.Apply(within(t), r.Issuer, events.Event{Revocation: poison, Sequence: 1 << 40, Time: at},
 			events.Event{Revocation: good, Sequence: 1<<40 + 1, Time: at})
 		if err != nil {
 			t.Fatalf("batch %d: got %v, want nil", n, err)
@@ -407,7 +407,7 @@ func TestFarCutoff(t *testing.T) {
 	r.user("ann")
 	old := r.login("ann")
 	far := time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
-	err := issuer.Apply(t.Context(), r.Issuer, events.Event{Sequence: 1 << 40, Time: time.Now(), Revocation: events.Revocation{
+	err := issuer.Apply(within(t), r.Issuer, events.Event{Sequence: 1 << 40, Time: time.Now(), Revocation: events.Revocation{
 		ID: "far", Issuer: iss, Scope: events.Issuer, Before: far, Until: time.Now().Add(time.Minute)}})
 	if err != nil {
 		t.Fatal(err)
@@ -436,13 +436,13 @@ func TestRefusedRefreshRotatesNothing(t *testing.T) {
 	r := start(t, server(t).URL())
 	r.user("ann")
 	s := r.login("ann")
-	err := issuer.Apply(t.Context(), r.Issuer, events.Event{Sequence: 1 << 40, Time: time.Now(), Revocation: events.Revocation{
+	err := issuer.Apply(within(t), r.Issuer, events.Event{Sequence: 1 << 40, Time: time.Now(), Revocation: events.Revocation{
 		ID: "c", Issuer: iss, Scope: events.Client, Key: "quash", Before: time.Now().Add(time.Second), Until: time.Now().Add(time.Minute)}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.want("refresh", r.refresh(s.Refresh), 400, "invalid_grant")
-	if n, err := issuer.Rotations(t.Context(), r.Issuer, s.Sid); err != nil || n != 0 {
+	if n, err := issuer.Rotations(within(t), r.Issuer, s.Sid); err != nil || n != 0 {
 		t.Errorf("got %d rotations %v, want none", n, err)
 	}
 }

@@ -65,7 +65,7 @@ func TestM6_ConcurrentRefresh(t *testing.T) {
 		if a[1].status == 200 {
 			winner = a[1]
 		}
-		r.dead("the winner's access token: somebody else held its refresh token", winner.Access)
+		r.ends("the winner's access token: somebody else held its refresh token", winner.Access) // perhaps by the other replica
 		r.want("the winner's refresh token", r.refresh(winner.Refresh), 400, "invalid_grant")
 		if n := r.published(events.Session, s.Sid); n != 1 {
 			t.Errorf("got %d statements about the session, want 1", n)
@@ -155,7 +155,7 @@ func TestGraceOfReplicasWithClocksApart(t *testing.T) {
 		}
 	}
 	cfg := r.cfg
-	cfg.Now, cfg.MaxStaleness = func() time.Time { return time.Now().Add(35 * time.Second) }, 2*time.Minute
+	cfg.Now, cfg.MaxStaleness = func() time.Time { return time.Now().Add(5 * time.Minute) }, 10*time.Minute
 	other := startWith(t, r.nats, cfg)
 	r.user("bob")
 	s := r.login("bob")

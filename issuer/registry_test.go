@@ -58,7 +58,7 @@ func (r *rig) refreshAt(client, token string) answer {
 
 func (r *rig) reload() {
 	r.t.Helper()
-	if err := r.Reload(r.t.Context()); err != nil {
+	if err := r.Reload(within(r.t)); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -178,14 +178,17 @@ func TestS8_LateReplica(t *testing.T) {
 func TestS8_CrashWhileDisabling(t *testing.T) {
 	t.Parallel()
 	nats := server(t)
-	f := newClientsFile(t, appOn)
+	fa, fb := newClientsFile(t, appOn), newClientsFile(t, appOn) // b must not look at it before a has crashed
 	c := &stopped{at: time.Now()}
-	a := start(t, nats.URL(), func(cfg *issuer.Config) { cfg.ClientsFile, cfg.Now, cfg.MaxStaleness = f.path, c.now, time.Hour })
-	b := startWith(t, nats.URL(), a.cfg)
+	a := start(t, nats.URL(), func(cfg *issuer.Config) { cfg.ClientsFile, cfg.Now, cfg.MaxStaleness = fa.path, c.now, time.Hour })
+	cfg := a.cfg
+	cfg.ClientsFile = fb.path
+	b := startWith(t, nats.URL(), cfg)
 	a.user("ann")
 	s := a.loginAt("app")
 	for _, step := range []string{"client", "ending", "publish", "published"} {
-		f.write(appOn)
+		fa.write(appOn)
+		fb.write(appOn)
 		a.reload()
 		b.reload()
 		before := a.published(events.Client, "app")
@@ -196,11 +199,12 @@ func TestS8_CrashWhileDisabling(t *testing.T) {
 			}
 			return nil
 		})
-		f.write(appOff)
-		if err := a.Reload(t.Context()); !errors.Is(err, crash) {
+		fa.write(appOff)
+		if err := a.Reload(within(t)); !errors.Is(err, crash) {
 			t.Fatalf("%s: got %v, want the crash", step, err)
 		}
 		c.set(c.now().Add(time.Second))
+		fb.write(appOff)
 		b.reload()
 		b.wantStatements(step, "app", before+1)
 		b.ends(step, s.Access)
@@ -222,7 +226,7 @@ func TestClientsFile(t *testing.T) {
 	r.want("login at a stranger", r.loginAt("other"), 400, "invalid_client")
 	f.raw(`{"clients":[`)
 	for range 2 {
-		if err := r.Reload(t.Context()); !errors.Is(err, issuer.ErrConfig) || !strings.Contains(err.Error(), f.path) {
+		if err := r.Reload(within(t)); !errors.Is(err, issuer.ErrConfig) || !strings.Contains(err.Error(), f.path) {
 			t.Errorf("a bad file: got %v, want ErrConfig naming the file", err)
 		}
 	}
@@ -238,13 +242,14 @@ func TestClientsFile(t *testing.T) {
 	}
 	f.write(appOn, other)
 	until(t, "the good file is noticed", func() bool { return r.loginAt("other").status == 200 })
+	r.reload() // whoever has noticed it is done
 	if s := r.Stats(); s.ClientsFileProblem != "" || s.Clients != 2 {
 		t.Errorf("got stats %+v, want no problem and two clients", s)
 	}
 	if err := os.Remove(f.path); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Reload(t.Context()); !errors.Is(err, issuer.ErrConfig) {
+	if err := r.Reload(within(t)); !errors.Is(err, issuer.ErrConfig) {
 		t.Errorf("no file: got %v, want ErrConfig", err)
 	}
 	r.want("login without a file", r.loginAt("other"), 200, "")
@@ -311,7 +316,7 @@ func TestS8_DisabledMeanwhile(t *testing.T) {
 			return errCrash
 		case "session":
 			f.write(appOff)
-			if err := r.Reload(t.Context()); !errors.Is(err, errCrash) {
+			if err := r.Reload(within(t)); !errors.Is(err, errCrash) {
 				t.Errorf("reload: got %v, want the crash", err)
 			}
 		}

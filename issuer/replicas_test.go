@@ -27,7 +27,7 @@ func TestReplicas(t *testing.T) {
 		c.Replicas, c.LoginBurst, c.RevokeBurst, c.RevokeEvery = 3, 1000, 1000, time.Millisecond
 	})
 	here.user("root", issuer.ScopeAdmin)
-	admin := here.login("root")
+	admin := here.patientLogin("root")
 	var mu sync.Mutex // guards children
 	children := make([]*child, 2)
 	for n := range children {

@@ -252,7 +252,7 @@ func (i *Issuer) raise(ctx context.Context, r events.Revocation) (events.Ack, er
 			return events.Ack{}, err
 		}
 		ack, err := i.publish(ctx, whole)
-		if taken := (*events.FieldError)(nil); errors.As(err, &taken) && taken.Field == "id" {
+		if taken(err) {
 			// An earlier attempt of this call was published, and covers less by now: one more statement, they only join.
 			used, r.ID = r.ID, events.NewID()
 			continue
@@ -278,14 +278,25 @@ func (i *Issuer) publishMark(ctx context.Context, m mark) error {
 		if r.Scope == events.Key { // other replicas may have signed with it until they heard
 			r.Until = time.Time{}
 		}
-		if _, err := i.publish(ctx, r); err != nil {
+		id := r.ID
+		if _, err = i.publish(ctx, r); taken(err) { // a form of before, which covered less and was replaced: see raise
+			r.ID = events.NewID()
+			_, err = i.publish(ctx, r)
+		}
+		if err != nil {
 			return err
 		}
-		if err := i.closeMark(ctx, m.key, r.ID); err != nil {
+		if err := i.closeMark(ctx, m.key, id); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// taken: another statement was published under the ID.
+func taken(err error) bool {
+	field := (*events.FieldError)(nil)
+	return errors.As(err, &field) && field.Field == "id"
 }
 
 // closeMark takes a published statement off the mark.

@@ -79,11 +79,13 @@ func startWith(t testing.TB, natsURL string, cfg issuer.Config) *rig {
 	}
 	natstest.Connected(t, nc)
 	cfg.Conn = nc
-	ctx, cancel := context.WithTimeout(t.Context(), deadline)
-	defer cancel()
 	log, logged := &logs{}, cfg
 	logged.Logger = log.alsoTo(cfg.Logger)
-	i, err := issuer.New(ctx, logged)
+	var i *issuer.Issuer
+	until(t, "the issuer can start", func() bool { // a busy server may have no answer, or be clearing a stream of before
+		i, err = issuer.New(t.Context(), logged)
+		return !errors.Is(err, issuer.ErrUnavailable) && !errors.Is(err, events.ErrUnavailable)
+	})
 	if err != nil {
 		nc.Close()
 		t.Fatal(err)
@@ -165,6 +167,14 @@ func (r *rig) set(c *stopped, at time.Time) {
 	r.jumped()
 }
 
+// within is a context for what is asked once: without a deadline what waits for an answer of the server gives up after seconds. What is
+// asked again does better without one: an answer that was lost with a connection never comes.
+func within(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), deadline)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 // until polls a condition that no event announces.
 func until(t testing.TB, what string, f func() bool) {
 	t.Helper()
@@ -179,7 +189,7 @@ func until(t testing.TB, what string, f func() bool) {
 
 func (r *rig) user(name string, scopes ...string) issuer.User {
 	r.t.Helper()
-	u, err := r.CreateUser(r.t.Context(), name, password, scopes...)
+	u, err := r.CreateUser(within(r.t), name, password, scopes...)
 	if err != nil {
 		r.t.Fatal(err)
 	}

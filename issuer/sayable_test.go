@@ -43,7 +43,7 @@ func (r *rig) behind(p *events.Publisher, what string) {
 	last := ""
 	for n := range 20 {
 		last = fmt.Sprintf("%s %d", what, n)
-		if _, err := p.Publish(r.t.Context(), events.Revocation{Issuer: iss, Scope: events.Client, Key: last}); err != nil {
+		if _, err := p.Publish(within(r.t), events.Revocation{Issuer: iss, Scope: events.Client, Key: last}); err != nil {
 			r.t.Fatal(err)
 		}
 	}

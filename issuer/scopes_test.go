@@ -19,14 +19,14 @@ func TestScopesTakenTwice(t *testing.T) {
 	u := r.user("ann", "read", "write")
 	s := r.login("ann")
 	remove := func() error {
-		return r.ChangeScopes(t.Context(), u.Sub, issuer.ScopeChange{Remove: []string{"write"}}, issuer.Cause{})
+		return r.ChangeScopes(within(t), u.Sub, issuer.ScopeChange{Remove: []string{"write"}}, issuer.Cause{})
 	}
 	issuer.SetFault(r.Issuer, func(string) error { return errCrash })
 	if err := remove(); !errors.Is(err, errCrash) {
 		t.Fatalf("got %v, want the crash", err)
 	}
 	issuer.SetFault(r.Issuer, nil)
-	if got, err := r.Users().Get(t.Context(), u.Sub); err != nil || slices.Contains(got.Scopes, "write") {
+	if got, err := r.Users().Get(within(t), u.Sub); err != nil || slices.Contains(got.Scopes, "write") {
 		t.Fatalf("got %v %v: the cut was not after the change", got.Scopes, err)
 	}
 	if err := remove(); err != nil {
@@ -71,7 +71,7 @@ func TestScopesAtOnce(t *testing.T) {
 		}
 	}
 	all.Wait()
-	got, err := r.Users().Get(t.Context(), u.Sub)
+	got, err := r.Users().Get(within(t), u.Sub)
 	slices.Sort(got.Scopes)
 	if err != nil || !slices.Equal(got.Scopes, []string{"new0", "new1", "new2", "new3"}) {
 		t.Errorf("got %v %v, want the new ones and no old one", got.Scopes, err)

@@ -159,7 +159,7 @@ func TestClientTokenRevoked(t *testing.T) {
 		key   string
 	}{{events.Client, "job"}, {events.Subject, "client:job"}} {
 		old := r.as("job", "/token", "grant_type", credentials)
-		ack, err := r.Revoke(t.Context(), events.Revocation{Scope: k.scope, Key: k.key})
+		ack, err := r.Revoke(within(t), events.Revocation{Scope: k.scope, Key: k.key})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -233,7 +233,7 @@ func TestTokenExchange(t *testing.T) {
 		t.Errorf("got %v after %v, want another token that lives longer", now, was)
 	}
 	r.alive("the new token", a.Access)
-	if n, err := issuer.Rotations(t.Context(), r.Issuer, s.Sid); n != 0 || err != nil {
+	if n, err := issuer.Rotations(within(t), r.Issuer, s.Sid); n != 0 || err != nil {
 		t.Errorf("got %d rotations %v, want none", n, err)
 	}
 	less := r.exchangeToken("gate", a.Access, "scope", "read")
@@ -285,20 +285,20 @@ func TestTokenExchangeEnds(t *testing.T) {
 	u := r.user("ann")
 	for name, end := range map[string]func(answer) error{
 		"logout": func(s answer) error {
-			_, err := r.Revoke(t.Context(), events.Revocation{Scope: events.Session, Key: s.Sid})
+			_, err := r.Revoke(within(t), events.Revocation{Scope: events.Session, Key: s.Sid})
 			return err
 		},
 		"subject": func(answer) error {
-			_, err := r.Revoke(t.Context(), events.Revocation{Scope: events.Subject, Key: u.Sub})
+			_, err := r.Revoke(within(t), events.Revocation{Scope: events.Subject, Key: u.Sub})
 			return err
 		},
 		"client": func(answer) error {
-			_, err := r.Revoke(t.Context(), events.Revocation{Scope: events.Client, Key: "app"})
+			_, err := r.Revoke(within(t), events.Revocation{Scope: events.Client, Key: "app"})
 			return err
 		},
 		"disabled": func(answer) error {
-			defer r.Enable(t.Context(), u.Sub) //nolint:errcheck // the next login tells
-			return r.Disable(t.Context(), u.Sub, issuer.Cause{})
+			defer r.Enable(within(t), u.Sub) //nolint:errcheck // the next login tells
+			return r.Disable(within(t), u.Sub, issuer.Cause{})
 		},
 	} {
 		s := r.login("ann")
@@ -328,7 +328,7 @@ func TestTokenExchangeWrites(t *testing.T) {
 		for range 10 {
 			r.want("exchange", r.exchangeToken("gate", s.Access), 200, "")
 		}
-		revision, err := issuer.SessionRevision(t.Context(), r.Issuer, s.Sid)
+		revision, err := issuer.SessionRevision(within(t), r.Issuer, s.Sid)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -342,15 +342,15 @@ func TestTokenExchangeWrites(t *testing.T) {
 
 // TestTokenExchangeIdle: a living token does not bring back a session that was idle for too long.
 func TestTokenExchangeIdle(t *testing.T) {
-	c := &clock{}
+	c := &stopped{at: time.Now()}
 	r := start(t, server(t).URL(), func(cfg *issuer.Config) {
 		cfg.Clients, cfg.Now, cfg.MaxStaleness, cfg.RefreshIdle = gateways(), c.now, 24*time.Hour, 10*time.Minute
 	})
 	r.user("ann")
 	s := r.login("ann")
-	r.advance(c, 30*time.Second)
+	r.set(c, c.now().Add(30*time.Second))
 	a := r.exchangeToken("gate", s.Access) // too soon to be written down
-	r.advance(c, 9*time.Minute+45*time.Second)
+	r.set(c, c.now().Add(9*time.Minute+45*time.Second))
 	r.alive("the token", a.Access)
 	r.want("the session", r.exchangeToken("gate", a.Access), 400, "invalid_grant")
 }

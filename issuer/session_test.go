@@ -79,7 +79,7 @@ func TestM5_RefreshDiesBeforeThePublishing(t *testing.T) {
 			}
 			return nil
 		})
-		if _, err := r.Revoke(t.Context(), events.Revocation{Scope: scope, Key: key}); err == nil {
+		if _, err := r.Revoke(within(t), events.Revocation{Scope: scope, Key: key}); err == nil {
 			t.Errorf("%v: got nil, want the crash", scope)
 		}
 		issuer.SetFault(r.Issuer, nil)
@@ -111,7 +111,7 @@ func TestPeerBug16_RefreshRacesRevoke(t *testing.T) {
 			var err error
 			var both sync.WaitGroup
 			both.Go(func() { refreshed = other.refresh(s.Refresh) })
-			both.Go(func() { _, err = r.Revoke(t.Context(), events.Revocation{Scope: scope, Key: key}) })
+			both.Go(func() { _, err = r.Revoke(within(t), events.Revocation{Scope: scope, Key: key}) })
 			both.Wait()
 			if err != nil {
 				t.Fatalf("%v round %d: revoke: %v", scope, n, err)
@@ -187,7 +187,7 @@ func TestLoginRacesRevokeAll(t *testing.T) {
 	issuer.SetFault(r.Issuer, func(at string) error {
 		if at == "session" && !raced {
 			raced = true
-			_, err := other.Revoke(t.Context(), events.Revocation{Scope: events.Subject, Key: u.Sub})
+			_, err := other.Revoke(within(t), events.Revocation{Scope: events.Subject, Key: u.Sub})
 			return err
 		}
 		return nil
@@ -197,7 +197,7 @@ func TestLoginRacesRevokeAll(t *testing.T) {
 		t.Fatal("no race")
 	}
 	r.alive("the login's token", s.Access)
-	raised, _, err := issuer.Mark(t.Context(), r.Issuer, events.Subject, u.Sub)
+	raised, _, err := issuer.Mark(within(t), r.Issuer, events.Subject, u.Sub)
 	if g := claimNumber(t, s.Access, "gen"); err != nil || raised < 2 || g != float64(raised) {
 		t.Errorf("got gen %v, want the raised one, %d, %v", g, raised, err)
 	}
@@ -210,7 +210,7 @@ func TestLoginRacesRevokeAll(t *testing.T) {
 	issuer.SetFault(r.Issuer, func(at string) error {
 		if at == "session" && !raced {
 			raced = true
-			return other.Disable(t.Context(), u.Sub, issuer.Cause{})
+			return other.Disable(within(t), u.Sub, issuer.Cause{})
 		}
 		return nil
 	})
@@ -223,7 +223,7 @@ func TestDisabledElsewhere(t *testing.T) {
 	u := r.user("ann", "read", "write")
 	s := r.login("ann")
 	u.Scopes = []string{"write"}
-	u, err := r.Users().Update(t.Context(), u)
+	u, err := r.Users().Update(within(t), u)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +231,7 @@ func TestDisabledElsewhere(t *testing.T) {
 		t.Errorf("after losing a scope: got %d %q, want write", s.status, s.Scope)
 	}
 	u.Disabled = true
-	if _, err := r.Users().Update(t.Context(), u); err != nil {
+	if _, err := r.Users().Update(within(t), u); err != nil {
 		t.Fatal(err)
 	}
 	r.want("refresh while disabled", r.refresh(s.Refresh), 400, "invalid_grant")

@@ -69,7 +69,7 @@ func beforeNow(r *rig, kid string, c *stopped) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	if _, err := p.Publish(r.t.Context(), events.Revocation{Issuer: iss, Scope: events.Key, Key: kid, Before: c.now()}); err != nil {
+	if _, err := p.Publish(within(r.t), events.Revocation{Issuer: iss, Scope: events.Key, Key: kid, Before: c.now()}); err != nil {
 		r.t.Fatal(err)
 	}
 	r.holds(kid)

@@ -19,7 +19,7 @@ func TestStats(t *testing.T) {
 		r.want("a guess", r.tryLogin("nobody", "guess"), 401, "invalid_credentials")
 	}
 	r.want("a guess too many", r.tryLogin("nobody", "guess"), 429, "temporarily_unavailable")
-	if err := r.Disable(t.Context(), ann.Sub, issuer.Cause{}); err != nil {
+	if err := r.Disable(within(t), ann.Sub, issuer.Cause{}); err != nil {
 		t.Fatal(err)
 	}
 	r.want("disabled", r.tryLogin("ann", password), 403, "access_denied")

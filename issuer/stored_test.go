@@ -16,7 +16,7 @@ func timesStored(t *testing.T, r *rig) map[string]int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := js.CreateConsumer(t.Context(), events.StreamName, jetstream.ConsumerConfig{AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true,
+	c, err := js.CreateConsumer(within(t), events.StreamName, jetstream.ConsumerConfig{AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true,
 		FilterSubject: "quash.v1.session-revoked.*", InactiveThreshold: time.Minute})
 	if err != nil {
 		t.Fatal(err)

@@ -112,7 +112,7 @@ func (b *tab) copy(other *rig) *tab {
 
 func (b *tab) state(sid string) string {
 	b.t.Helper()
-	s, err := issuer.SessionState(b.t.Context(), b.Issuer, sid)
+	s, err := issuer.SessionState(within(b.t), b.Issuer, sid)
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ func TestKVUsers(t *testing.T) {
 			}
 			natstest.Connected(t, nc)
 			t.Cleanup(nc.Close)
-			store, err := issuer.OpenKVUsers(t.Context(), nc, name)
+			store, err := issuer.OpenKVUsers(within(t), nc, name)
 			if err != nil {
 				t.Fatal(err)
 			}

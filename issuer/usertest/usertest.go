@@ -52,6 +52,16 @@ type suite struct {
 	one, two issuer.Users
 }
 
+// patience is a limit for broken stores. What is tested is not how fast one is.
+const patience = 3 * time.Minute
+
+// Context has a deadline: without one a store may choose a short one.
+func (s *suite) Context() context.Context {
+	ctx, cancel := context.WithTimeout(s.T.Context(), patience)
+	s.Cleanup(cancel)
+	return ctx
+}
+
 const hash = "$argon2id$v=19$m=64,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
 func ann() issuer.User {
