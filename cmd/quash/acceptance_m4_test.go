@@ -13,10 +13,14 @@ func TestM4_RevokeAllThenLoginInTheSameSecond(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, withIssuer("--password-memory", "64", "--password-passes", "1", "--revoke-burst", "100000"))
 	const rounds, within = 1000, 500
-	admin, old := w.admin(), w.login("ann")
+	old := w.login("ann")
 	body := `{"scope":"subject","key":"` + claimOf(t, old.Access, "sub") + `","reason":"test"}`
 	n, sameSecond := 0, 0
+	var admin string
 	for ; n < rounds || sameSecond < within; n++ {
+		if n%100 == 0 { // before it is over, on a slow machine
+			admin = w.login(worldAdmin).Access
+		}
 		if r := w.json("POST", "/admin/revocations", admin, body); r.status != 200 {
 			t.Fatalf("round %d: revoke-all: %s", n, r)
 		}

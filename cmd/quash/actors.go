@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -18,9 +19,20 @@ import (
 // them one after another in the order of Add, and an interrupt that blocks holds
 // back the next. The signal actor comes last.
 
-// addSignals ends the group on Ctrl-C or SIGTERM.
+// addSignals ends the group on Ctrl-C or SIGTERM, also on one that comes before the group runs: the other actors may have said
+// already that they do. A second one ends the process at once.
 func addSignals(g *run.Group) {
-	g.Add(run.SignalHandler(context.Background(), os.Interrupt, syscall.SIGTERM))
+	caught, over := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(caught, os.Interrupt, syscall.SIGTERM)
+	g.Add(func() error {
+		defer signal.Stop(caught)
+		select {
+		case s := <-caught:
+			return &run.SignalError{Signal: s}
+		case <-over:
+			return nil
+		}
+	}, func(error) { close(over) })
 }
 
 // addRun adds something with a Run(ctx) that returns when its context ends. Its

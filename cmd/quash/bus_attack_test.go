@@ -83,11 +83,7 @@ func TestDeploy_rolesRefused(t *testing.T) {
 	} {
 		t.Run(role.role, func(t *testing.T) {
 			refused := make(chan string, 1024)
-			cfg := s.config(role.role, role.name)
-			nc, err := events.Connect(cfg)
-			if err != nil {
-				t.Fatal(err)
-			}
+			nc := s.connect(role.role, role.name)
 			defer nc.Close()
 			nc.SetErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 				if !errors.Is(err, nats.ErrPermissionViolation) {

@@ -142,7 +142,7 @@ func TestDeploy_captorOfOneNode(t *testing.T) {
 	}
 	target := events.SubjectFor(events.Issuer)
 
-	records, err := jetstream.New(s.connect("records", "records"))
+	records, err := jetstream.New(s.connect("records", "records"), jetstream.WithDefaultTimeout(patience))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +156,7 @@ func TestDeploy_captorOfOneNode(t *testing.T) {
 
 	// B's reader, held still while A knows its name and everything about it.
 	b := s.connect("verifier", "api-2")
-	js, err := jetstream.New(b)
+	js, err := jetstream.New(b, jetstream.WithDefaultTimeout(patience))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,7 +245,7 @@ func TestDeploy_captorOfOneNode(t *testing.T) {
 	if m, err := bucket.GetLastMsgForSubject(ctx, "$KV.QUASH_ISSUER.u.ada"); err != nil || string(m.Data) != "record" || m.Sequence != 1 {
 		t.Errorf("the record: %v, %v", m, err)
 	}
-	operator, err := jetstream.New(s.connect("operator", "operator"))
+	operator, err := jetstream.New(s.connect("operator", "operator"), jetstream.WithDefaultTimeout(patience))
 	if err != nil {
 		t.Fatal(err)
 	}

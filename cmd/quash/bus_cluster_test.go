@@ -49,7 +49,7 @@ func TestDeploy_cluster(t *testing.T) {
 		o := s.options()
 		s.adapt(o, ports[i])
 		o.ServerName, o.StoreDir = fmt.Sprintf("n%d", i), t.TempDir()
-		o.Cluster, o.Routes = server.ClusterOpts{Name: "quash", Host: "127.0.0.1", Port: ports[3+i], TLSConfig: inner, TLSTimeout: 5}, routes
+		o.Cluster, o.Routes = server.ClusterOpts{Name: "quash", Host: "127.0.0.1", Port: ports[3+i], TLSConfig: inner, TLSTimeout: patience.Seconds()}, routes
 		srv, err := server.NewServer(o)
 		if err != nil {
 			t.Fatal(err)

@@ -77,6 +77,7 @@ func (s *securedNATS) options() *server.Options {
 
 func (s *securedNATS) adapt(o *server.Options, port int) {
 	o.Host, o.Port, o.HTTPPort, o.NoSigs, o.NoLog = "127.0.0.1", port, 0, true, true
+	o.TLSTimeout, o.AuthTimeout = patience.Seconds(), patience.Seconds() // clients here are as busy as this machine
 }
 
 // reload is what nats-server --signal reload does.

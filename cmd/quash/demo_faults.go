@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -95,15 +96,11 @@ func (t *thief) callOn(ctx context.Context, n int64) error {
 }
 
 func stepOutage(ctx context.Context, d *demo) (found, error) {
-	d.world.nats.stop()
-	began := time.Now()
-	if err := d.everyNode(ctx, d.latest.Access, http.StatusOK); err != nil {
-		return found{}, fmt.Errorf("right after NATS stopped: %w", err)
+	began, err := d.stopNATS(ctx)
+	if err != nil {
+		return found{}, err
 	}
-	if err := d.everyNode(ctx, d.revoked[0], http.StatusUnauthorized); err != nil {
-		return found{}, fmt.Errorf("right after NATS stopped: %w", err)
-	}
-	limited, cancel := context.WithTimeout(ctx, d.world.maxStaleness+10*time.Second)
+	limited, cancel := context.WithTimeout(ctx, d.world.maxStaleness+30*time.Second)
 	defer cancel()
 	if err := poll(limited, func() error {
 		return d.everyNode(limited, d.latest.Access, http.StatusServiceUnavailable)
@@ -119,6 +116,36 @@ func stepOutage(ctx context.Context, d *demo) (found, error) {
 		return found{}, errors.New("the 503 has no Retry-After")
 	}
 	return found{fmt.Sprintf("200 and 401 at first; all 503 after %s, bound %v", seconds(took), d.world.maxStaleness), took}, nil
+}
+
+// stopNATS asks every node right after NATS has stopped, and gives the time of that. Nodes whose view has become too old by then, because
+// this machine was too slow, prove nothing: NATS comes back, and it is tried again.
+func (d *demo) stopNATS(ctx context.Context) (stopped time.Time, err error) {
+	for range 5 {
+		began := time.Now()
+		d.world.nats.stop()
+		stopped = time.Now()
+		err = d.everyNode(ctx, d.latest.Access, http.StatusOK)
+		if err == nil {
+			err = d.everyNode(ctx, d.revoked[0], http.StatusUnauthorized)
+		}
+		if err == nil {
+			return stopped, nil
+		}
+		if !notNow(err) || time.Since(began) < d.world.maxStaleness-1500*time.Millisecond { // the newest beacon may be a second old
+			break
+		}
+		if failed := errors.Join(d.world.restartNATS(), poll(ctx, func() error { return d.everyNode(ctx, d.latest.Access, http.StatusOK) })); failed != nil {
+			return stopped, failed
+		}
+	}
+	return stopped, fmt.Errorf("right after NATS stopped: %w", err)
+}
+
+// notNow reports whether all that an error of askNodes tells is that nodes answered 503.
+func notNow(err error) bool {
+	all, ok := err.(interface{ Unwrap() []error })
+	return ok && !slices.ContainsFunc(all.Unwrap(), func(e error) bool { return !errors.Is(e, errNotNow) })
 }
 
 func stepHeal(ctx context.Context, d *demo) (found, error) {

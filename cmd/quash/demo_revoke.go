@@ -68,7 +68,7 @@ func stepRevoke(ctx context.Context, d *demo) (found, error) {
 	for _, m := range d.world.members {
 		expect = append(expect, m.name)
 	}
-	answers, err := events.AskFleet(ctx, conn, events.Question{Sequence: ack.Sequence, Expect: expect, Quiet: 5 * time.Second})
+	answers, err := events.AskFleet(ctx, conn, events.Question{Sequence: ack.Sequence, Expect: expect, Quiet: 20 * time.Second})
 	if err != nil {
 		return found{}, err
 	}
@@ -96,7 +96,7 @@ type nodeWatch struct {
 }
 
 func (d *demo) watchNodes(ctx context.Context, token string, pause time.Duration) *nodeWatch {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	n := len(d.world.members)
 	w := &nodeWatch{cancel: cancel, nodes: n, refused: make([]time.Time, n), errs: make([]error, n)}
 	for i, m := range d.world.members {
@@ -147,7 +147,7 @@ func (w *nodeWatch) follow(ctx context.Context, c *client, m *member, token stri
 // allAccept waits until each node has accepted the token once: only then does a
 // refusal mean something.
 func (w *nodeWatch) allAccept(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	err := poll(ctx, func() error {
 		if n := w.accepted.Load(); n < int64(w.nodes) {

@@ -90,7 +90,7 @@ func stepAgain(ctx context.Context, d *demo) (found, error) {
 	if err != nil {
 		return found{}, err
 	}
-	for range 5 {
+	for range 20 {
 		d.revoked = append(d.revoked, d.other.Access)
 		if err := sleepUntil(ctx, time.Now().Truncate(time.Second).Add(time.Second+10*time.Millisecond)); err != nil {
 			return found{}, err
@@ -135,6 +135,9 @@ func (d *demo) everyNodeAtLast(ctx context.Context, token string, want int) erro
 	return d.askNodes(ctx, d.waits, token, want)
 }
 
+var errNotNow = errors.New("not now")
+
+// askNodes joins an error for each node that differs; errNotNow is one that answers 503.
 func (d *demo) askNodes(ctx context.Context, p *waits, token string, want int) error {
 	errs := make([]error, len(d.world.members))
 	var wg sync.WaitGroup
@@ -146,6 +149,9 @@ func (d *demo) askNodes(ctx context.Context, p *waits, token string, want int) e
 				errs[i] = err
 			case a.status != want:
 				errs[i] = fmt.Errorf("%s answered %d instead of %d: %s", m.name, a.status, want, a.text())
+				if a.status == http.StatusServiceUnavailable {
+					errs[i] = fmt.Errorf("%w: %w", errNotNow, errs[i])
+				}
 			}
 		})
 	}
@@ -155,7 +161,7 @@ func (d *demo) askNodes(ctx context.Context, p *waits, token string, want int) e
 
 // everyNodeSoon asks until each node gives the wanted answer for each token.
 func (d *demo) everyNodeSoon(ctx context.Context, tokens []string, want int) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	for _, t := range tokens {
 		if err := poll(ctx, func() error { return d.everyNode(ctx, t, want) }); err != nil {

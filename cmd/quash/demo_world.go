@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/quash-auth/quash/internal/ports"
 	"github.com/quash-auth/quash/issuer"
 	"github.com/quash-auth/quash/verifier"
 )
@@ -44,8 +45,11 @@ func newDemoWorld(dir string, nodes int, maxStaleness time.Duration, log *slog.L
 }
 
 func (w *demoWorld) open(ctx context.Context) error {
-	var err error
-	if w.nats, err = startNATS("NATS", "127.0.0.1:0", filepath.Join(w.dir, "nats"), w.log); err != nil {
+	address, err := ports.Address() // one that nobody takes while it is stopped
+	if err != nil {
+		return err
+	}
+	if w.nats, err = startNATS("NATS", address, filepath.Join(w.dir, "nats"), w.log); err != nil {
 		return err
 	}
 	if w.listen, err = bind("issuer", "127.0.0.1:0"); err != nil {
@@ -72,7 +76,10 @@ func (w *demoWorld) open(ctx context.Context) error {
 	}
 	w.tasks = append(w.tasks, serveHTTP(w.listen, w.issuer.handler, w.log), start(w.issuer.run))
 	for i := range w.size {
-		m := &member{world: w, name: fmt.Sprintf("api-%d", i+1), address: "127.0.0.1:0"}
+		m := &member{world: w, name: fmt.Sprintf("api-%d", i+1)}
+		if m.address, err = ports.Address(); err != nil {
+			return err
+		}
 		if err := m.start(); err != nil {
 			return err
 		}
@@ -100,7 +107,7 @@ func (m *member) start() error {
 		closeAll(l)
 		return err
 	}
-	m.node, m.address = node, l.Addr().String()
+	m.node = node
 	m.follow = start(node.run)
 	m.server = serveHTTP(l, node.handler, m.world.log)
 	return nil

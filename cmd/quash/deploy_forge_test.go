@@ -136,7 +136,7 @@ func TestDeploy_nodeForgesNothing(t *testing.T) {
 	}
 
 	operator := role("operator")
-	js, err := jetstream.New(operator)
+	js, err := jetstream.New(operator, jetstream.WithDefaultTimeout(patience))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,7 @@ func TestDeploy_once(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c := newClient(issuerURL, 2)
+	c := patientClient(issuerURL)
 	defer c.close()
 	root, err := c.login(t.Context(), "root", "toor")
 	if err != nil {
@@ -47,7 +47,7 @@ func TestDeploy_once(t *testing.T) {
 	_, rest, _ := strings.Cut(string(minted.body), `"access_token":"`)
 	link, _, _ := strings.Cut(rest, `"`)
 	for n, want := range []int{http.StatusOK, http.StatusUnauthorized, http.StatusUnauthorized} {
-		node := newClient("http://"+addresses[1+n%2], 1)
+		node := patientClient("http://" + addresses[1+n%2])
 		a, err := node.post(t.Context(), "/once", "application/json", nil, link)
 		node.close()
 		if err != nil || a.status != want {

@@ -72,7 +72,7 @@ func shippedNATS(t *testing.T) (url string, log *complaints) {
 		t.Errorf("the monitoring port listens on %s", opts.HTTPHost)
 	}
 	opts.Host, opts.Port, opts.HTTPPort, opts.StoreDir = "127.0.0.1", server.RANDOM_PORT, 0, t.TempDir()
-	opts.NoSigs, opts.NoLog = true, true
+	opts.NoSigs, opts.NoLog, opts.AuthTimeout = true, true, patience.Seconds() // clients here are as busy as this machine
 	srv, err := server.NewServer(opts)
 	if err != nil {
 		t.Fatal(err)
@@ -120,7 +120,7 @@ func TestDeploy_roles(t *testing.T) {
 		}
 	}
 	ctx := t.Context()
-	c := newClient(issuerURL, 1)
+	c := patientClient(issuerURL)
 	defer c.close()
 	login := func() tokens {
 		t.Helper()

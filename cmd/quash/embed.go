@@ -19,6 +19,9 @@ type embedded struct {
 	addr string // HOST:PORT, kept for a restart on the same port
 }
 
+// startPatience is for a busy machine: a server that cannot start says so at once.
+const startPatience = time.Minute
+
 // startNATS starts a server at address (port 0: any free port) that stores under
 // dir. It has no accounts, so the address should be a loopback one.
 func startNATS(flag, address, dir string, log *slog.Logger) (*embedded, error) {
@@ -53,7 +56,7 @@ func startNATS(flag, address, dir string, log *slog.Logger) (*embedded, error) {
 	}
 	srv.SetLoggerV2(nl, false, false, false)
 	srv.Start()
-	if !nl.waitReady(srv, 10*time.Second) {
+	if !nl.waitReady(srv, startPatience) {
 		srv.Shutdown()
 		srv.WaitForShutdown()
 		return nil, fmt.Errorf("the embedded NATS server does not start with its store %s (%s): mend that, or choose another directory", dir, nl.last())

@@ -96,7 +96,7 @@ func TestIssuerRole_isHeardOfWhileItOpens(t *testing.T) {
 		}
 	}()
 	<-failed
-	js, err := jetstream.New(node)
+	js, err := jetstream.New(node, jetstream.WithDefaultTimeout(patience))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -87,6 +87,9 @@ func (f *natsFlags) wrong(err error) error {
 	return usagef(flag, "%s", strings.Replace(text, fmt.Sprintf("%v: %s: ", events.ErrInvalid, field.Field), "", 1))
 }
 
+// standPatience is how long a NATS server that has greeted may take to let somebody in. One that refuses says so at once.
+const standPatience = 10 * time.Second
+
 // connectNow gives a connection that stands, or an error within a few seconds:
 // for commands that do one thing and end.
 func (f *natsFlags) connectNow(ctx context.Context, name string, log *slog.Logger) (*nats.Conn, error) {
@@ -100,7 +103,7 @@ func (f *natsFlags) connectNow(ctx context.Context, name string, log *slog.Logge
 	if err != nil {
 		return nil, err
 	}
-	if err := waitConnected(ctx, nc, 5*time.Second); err != nil {
+	if err := waitConnected(ctx, nc, standPatience); err != nil {
 		nc.Close()
 		return nil, fmt.Errorf("NATS at %s does not let us in (%w): check --nats, its credentials and its certificates", f.redacted(), err)
 	}

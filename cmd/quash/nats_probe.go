@@ -12,9 +12,10 @@ import (
 )
 
 const (
-	dialPatience  = 3 * time.Second
-	greetPatience = time.Second // a NATS server speaks first, at once
-	tlsAlert      = "\x15"
+	dialPatience   = 3 * time.Second
+	greetPatience  = time.Second     // a NATS server speaks first, at once
+	answerPatience = 5 * time.Second // unless it is busy; others answer when they are asked
+	tlsAlert       = "\x15"
 )
 
 var errNotNATS = errors.New("what answers there is no NATS server")
@@ -75,13 +76,13 @@ func greeted(ctx context.Context, host string, websocket bool) error {
 	}
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	heard, silent := first(c)
+	heard, silent := first(c, greetPatience)
 	if silent && ctx.Err() == nil {
 		// Whoever waits for a request will not like this one.
 		if _, err := io.WriteString(c, "PING\r\n\r\n"); err != nil {
 			return err
 		}
-		heard, silent = first(c)
+		heard, silent = first(c, answerPatience)
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -97,9 +98,9 @@ func greeted(ctx context.Context, host string, websocket bool) error {
 }
 
 // first is the first five bytes, or fewer; silent: none came in time.
-func first(c net.Conn) (heard string, silent bool) {
+func first(c net.Conn, patience time.Duration) (heard string, silent bool) {
 	b := make([]byte, len("INFO "))
-	if err := c.SetReadDeadline(time.Now().Add(greetPatience)); err != nil {
+	if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		return "", false
 	}
 	n, err := io.ReadFull(c, b)

@@ -135,6 +135,13 @@ func runQuash(t testing.TB, args []string, want ...string) string {
 	}
 }
 
+// patientClient asks again while the answer is 503, which says that nothing was done.
+func patientClient(url string) *client {
+	c := newClient(url, 1)
+	c.http.Timeout, c.waits = patience, &waits{most: patience}
+	return c
+}
+
 // startQuash runs quash until the test ends.
 func startQuash(t testing.TB, args ...string) *process {
 	t.Helper()

@@ -63,7 +63,7 @@ func (w *world) shipped(s session, change func(*refresh.Config)) (*http.Client, 
 		},
 	}
 	if s.seconds("expires_in") > 0 {
-		c.Tokens.Expires = time.Now().Add(time.Duration(s.seconds("expires_in")) * time.Second)
+		c.Tokens.Expires = time.Unix(expiry(w.t, s.Access), 0) // and not in expires_in from now: some time has passed since the login
 	}
 	for k := range w.nodes {
 		c.Origins = append(c.Origins, w.node(k))
@@ -79,8 +79,14 @@ func (w *world) shipped(s session, change func(*refresh.Config)) (*http.Client, 
 	return &http.Client{Transport: transport, Timeout: patience}, transport, wire
 }
 
-// fetch is GET /secure of a node with a client.
-func (w *world) fetch(c *http.Client, node int) (int, error) {
+// fetch is GET /secure of a node with a client, again while the node cannot judge.
+func (w *world) fetch(c *http.Client, node int) (status int, err error) {
+	w.t.Helper()
+	w.eventually("the node can judge", func() bool { status, err = w.fetchOnce(c, node); return err != nil || status != 503 })
+	return status, err
+}
+
+func (w *world) fetchOnce(c *http.Client, node int) (int, error) {
 	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, w.node(node)+"/secure", nil)
 	if err != nil {
 		return 0, err
@@ -183,7 +189,9 @@ func TestSituation6_KeepAliveWithoutEndpoint(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	pulse := w.login("ann") // waits with an issuer that stands still
 	for renewals < 4 {
+		pulse = w.refresh(pulse)
 		before := asked
 		asked = time.Now()
 		r := w.call(1, token)

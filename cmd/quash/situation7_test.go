@@ -11,10 +11,14 @@ import (
 	"github.com/quash-auth/quash/events"
 )
 
-// operator runs a command of the binary as the world's admin.
-func (w *world) operator(args ...string) (string, error) {
+// operator runs a command of the binary as the world's admin, again while a busy issuer says that it has not done it.
+func (w *world) operator(args ...string) (out string, err error) {
 	w.t.Helper()
-	return w.run(w.operatorCommand(args...))
+	w.eventually("the issuer does it or refuses", func() bool {
+		out, err = w.run(w.operatorCommand(args...))
+		return err == nil || !strings.Contains(out, "the issuer cannot do this now")
+	})
+	return out, err
 }
 
 func (w *world) operatorCommand(args ...string) *exec.Cmd {

@@ -104,7 +104,7 @@ func TestStolenKey(t *testing.T) {
 	if _, err := old.Verify(t.Context(), h.token()); err != nil {
 		t.Fatalf("before: got %v, want an accepted token", err)
 	}
-	ack, err := i.Revoke(t.Context(), events.Revocation{Scope: events.Key, Key: h.kid, By: "admin", Reason: "stolen", Until: time.Now().Add(4 * time.Second)})
+	ack, err := i.Revoke(t.Context(), events.Revocation{Scope: events.Key, Key: h.kid, By: "admin", Reason: "stolen", Until: time.Now().Add(15 * time.Second)}) // time for the next issuer to start
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +115,7 @@ func TestStolenKey(t *testing.T) {
 	eventually(t, "the node refuses them", refused)
 	stop()
 	i, _ = replica()
-	js, err := jetstream.New(s.Connect(t))
+	js, err := jetstream.New(s.Connect(t), jetstream.WithDefaultTimeout(patience))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -88,8 +88,13 @@ func (f face) request(method, path, bearer, kind, body string) *http.Request {
 	return req
 }
 
-// form posts name-value pairs.
+// form posts name-value pairs, patiently.
 func (f face) form(path string, pairs ...string) reply {
+	f.w.t.Helper()
+	return f.patient(func() reply { return f.formOnce(path, pairs...) })
+}
+
+func (f face) formOnce(path string, pairs ...string) reply {
 	f.w.t.Helper()
 	return f.w.do(f.request("POST", path, "", "application/x-www-form-urlencoded", f.w.values(pairs).Encode()))
 }
@@ -98,9 +103,11 @@ func (f face) form(path string, pairs ...string) reply {
 func (f face) formAs(client, secret, path string, pairs ...string) reply {
 	f.w.t.Helper()
 	f.w.secret("client secret", secret)
-	req := f.request("POST", path, "", "application/x-www-form-urlencoded", f.w.values(pairs).Encode())
-	req.SetBasicAuth(url.QueryEscape(client), url.QueryEscape(secret))
-	return f.w.do(req)
+	return f.patient(func() reply {
+		req := f.request("POST", path, "", "application/x-www-form-urlencoded", f.w.values(pairs).Encode())
+		req.SetBasicAuth(url.QueryEscape(client), url.QueryEscape(secret))
+		return f.w.do(req)
+	})
 }
 
 func (w *world) values(pairs []string) url.Values {
@@ -115,8 +122,13 @@ func (w *world) values(pairs []string) url.Values {
 	return v
 }
 
-// json sends a body, which may be empty, with a bearer, which may be too.
+// json sends a body, which may be empty, with a bearer, which may be too, patiently.
 func (f face) json(method, path, bearer, body string) reply {
+	f.w.t.Helper()
+	return f.patient(func() reply { return f.jsonOnce(method, path, bearer, body) })
+}
+
+func (f face) jsonOnce(method, path, bearer, body string) reply {
 	f.w.t.Helper()
 	kind := ""
 	if body != "" {
@@ -134,7 +146,7 @@ func (f face) tryLogin(name, password string) reply {
 	return f.json("POST", "/login", "", string(body))
 }
 
-// patient asks again while a busy issuer says that it has not done it.
+// patient asks again while the issuer says that it has not done it: a machine that stands still for some seconds is not what is tested.
 func (f face) patient(ask func() reply) (r reply) {
 	f.w.t.Helper()
 	f.w.eventually("the issuer answers something but 503", func() bool { r = ask(); return r.status != 503 })
@@ -144,7 +156,7 @@ func (f face) patient(ask func() reply) (r reply) {
 // login logs a user of this world in.
 func (f face) login(name string) session {
 	f.w.t.Helper()
-	r := f.patient(func() reply { return f.tryLogin(name, f.w.password(name)) })
+	r := f.tryLogin(name, f.w.password(name))
 	if r.status != 200 {
 		f.w.t.Fatalf("login of %s: %s", name, r)
 	}
@@ -158,7 +170,7 @@ func (f face) tryRefresh(token string) reply {
 
 func (f face) refresh(s session) session {
 	f.w.t.Helper()
-	r := f.patient(func() reply { return f.tryRefresh(s.Refresh) })
+	r := f.tryRefresh(s.Refresh)
 	if r.status != 200 {
 		f.w.t.Fatalf("refresh: %s", r)
 	}
@@ -251,9 +263,8 @@ func (w *world) statements() []events.Revocation {
 // messages reads a whole stream, or nothing if there is none.
 func (w *world) messages(stream string, f func(*jetstream.RawStreamMsg)) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	js, err := jetstream.New(w.conn)
+	ctx := context.Background()
+	js, err := jetstream.New(w.conn, jetstream.WithDefaultTimeout(patience)) // of each question: there may be many
 	if err != nil {
 		w.t.Error(err)
 		return

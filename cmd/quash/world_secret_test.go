@@ -147,7 +147,7 @@ func logLines(text string) string {
 func (w *world) scanStreams() {
 	w.t.Helper()
 	w.eventually("NATS is there at the end, so that what it stores is looked through", w.conn.IsConnected)
-	js, err := jetstream.New(w.conn)
+	js, err := jetstream.New(w.conn, jetstream.WithDefaultTimeout(patience))
 	if err != nil {
 		w.t.Error(err)
 		return

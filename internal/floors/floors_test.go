@@ -35,7 +35,7 @@ var house = map[string]room{
 	"internal/snapshot": {floor: 1, ours: []string{"internal/owner"},
 		why: "a file format; small, no policy, nothing to trust but the standard library"},
 
-	"internal/ports": {floor: 0, why: "addresses for tests and measurements; nothing but the standard library"},
+	"internal/ports": {floor: 0, why: "addresses for tests, measurements and the demo; nothing but the standard library"},
 
 	"internal/buskeys": {floor: 0, outside: []string{nkeys}, why: "certificates and nkeys of a bus; used by the command, by tests and by the faults, not by libraries"},
 
@@ -65,7 +65,7 @@ var house = map[string]room{
 	"verifier/renew": {floor: 3, ours: []string{"verifier", "internal/strictjson"},
 		why: "apart from verifier, because it sends tokens to the issuer and hands out new ones; only who asks for that builds it"},
 
-	"cmd/quash": {floor: 4, ours: []string{"events", "cache", "verifier", "issuer", "verifier/grpcauth", "verifier/refresh", "verifier/renew", "internal/buskeys"},
+	"cmd/quash": {floor: 4, ours: []string{"events", "cache", "verifier", "issuer", "verifier/grpcauth", "verifier/refresh", "verifier/renew", "internal/buskeys", "internal/ports"},
 		outside: []string{natsGo, natsServer, kong, oklogRun, prometheus, nkeys, xSync, xTerm},
 		why:     "parses and wires; the only place for a command line, an embedded server and metrics"},
 

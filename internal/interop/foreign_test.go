@@ -107,7 +107,13 @@ func (n *nodes) soonRefuse(what, raw string) {
 // ensureStream is what an operator does once.
 func ensureStream(t testing.TB, natsURL string) {
 	t.Helper()
-	runProgram(t, nil, binary, "stream", "ensure", "--nats", natsURL)
+	var err error
+	for range 3 { // it gives a busy server a few seconds only
+		if _, err = tryProgram(t, nil, binary, "stream", "ensure", "--nats", natsURL); err == nil {
+			return
+		}
+	}
+	t.Fatal(err)
 }
 
 // postForm posts a form as a client with a secret.

@@ -2,7 +2,6 @@ package interop
 
 import (
 	"io"
-	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -33,12 +32,7 @@ func TestLoginProgram(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := newWorld(t, "ES256", "--clients", clients)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String() // the registered port does not count on loopback
-	_ = l.Close()
+	address := freeAddress(t) // the registered port does not count on loopback
 	replaced := strings.NewReplacer("http://127.0.0.1:8080", w.issuer, "127.0.0.1:9090", address).Replace(string(program[1]))
 	if err := os.WriteFile(source, []byte(replaced), 0o600); err != nil {
 		t.Fatal(err)

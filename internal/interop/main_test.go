@@ -14,7 +14,7 @@ import (
 )
 
 // patience is a limit for broken runs, not something a healthy run waits for.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // binary is quash, built once; work is a directory for the whole run.
 var binary, work string

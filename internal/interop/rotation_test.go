@@ -2,6 +2,7 @@ package interop
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/lestrrat-go/httprc/v3"
 	"github.com/lestrrat-go/jwx/v3/jwk"
+	"golang.org/x/oauth2"
 
 	"github.com/quash-auth/quash/events"
 	"github.com/quash-auth/quash/internal/natstest"
@@ -281,7 +283,13 @@ func (w *world) freshTokens() func() (raw, kid string) {
 	refresh := w.login().Refresh
 	return func() (string, string) {
 		w.t.Helper()
-		next, err := public(w).TokenSource(w.t.Context(), expired(refresh)).Token()
+		var next *oauth2.Token
+		var err error
+		until(w.t, "the issuer answers a refresh with something but 503", func() bool {
+			var busy *oauth2.RetrieveError
+			next, err = public(w).TokenSource(w.t.Context(), expired(refresh)).Token()
+			return !errors.As(err, &busy) || busy.Response.StatusCode != http.StatusServiceUnavailable
+		})
 		if err != nil {
 			w.t.Fatal(err)
 		}

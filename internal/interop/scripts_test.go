@@ -114,12 +114,16 @@ var npmInstall = sync.OnceValues(func() (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
-	cmd.Dir = dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("npm could not install the packages of testdata/npm/package-lock.json (it needs node 20 or newer, npm and its registry): %w\n%s", err, out)
+	var out []byte
+	var err error
+	for range 3 { // they come over the network
+		cmd := exec.CommandContext(ctx, "npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
+		cmd.Dir = dir
+		if out, err = cmd.CombinedOutput(); err == nil {
+			return dir, nil
+		}
 	}
-	return dir, nil
+	return "", fmt.Errorf("npm could not install the packages of testdata/npm/package-lock.json (it needs node 20 or newer, npm and its registry): %w\n%s", err, out)
 })
 
 func getJSON(ctx context.Context, url string, into any) error {

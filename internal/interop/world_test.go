@@ -99,25 +99,29 @@ func (w *world) loginTo(r registered) tokens {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.issuer+"/login", bytes.NewReader(body))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	if secret := w.secrets[r.ID]; secret != "" {
-		req.SetBasicAuth(url.QueryEscape(r.ID), url.QueryEscape(secret))
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer res.Body.Close() //nolint:errcheck // only read
-	text, err := io.ReadAll(res.Body)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	if res.StatusCode != http.StatusOK {
-		w.t.Fatalf("POST /login: got %d, want 200: %s", res.StatusCode, text)
+	status, text := 0, []byte(nil)
+	until(w.t, "the issuer answers a login with something but 503", func() bool { // which says that it was not done
+		req, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.issuer+"/login", bytes.NewReader(body))
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		if secret := w.secrets[r.ID]; secret != "" {
+			req.SetBasicAuth(url.QueryEscape(r.ID), url.QueryEscape(secret))
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		defer res.Body.Close() //nolint:errcheck // only read
+		if text, err = io.ReadAll(res.Body); err != nil {
+			w.t.Fatal(err)
+		}
+		status = res.StatusCode
+		return status != http.StatusServiceUnavailable
+	})
+	if status != http.StatusOK {
+		w.t.Fatalf("POST /login: got %d, want 200: %s", status, text)
 	}
 	var answer tokens
 	if err := json.Unmarshal(text, &answer); err != nil {

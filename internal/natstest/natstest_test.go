@@ -15,7 +15,7 @@ import (
 func store(t *testing.T, nc *nats.Conn, replicas int) {
 	t.Helper()
 	js := open(t, nc)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	if _, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}, Replicas: replicas}); err != nil {
 		t.Fatalf("create stream: %v", err)
@@ -37,9 +37,13 @@ func open(t *testing.T, nc *nats.Conn) jetstream.JetStream {
 // stored fails unless the message is still there.
 func stored(t *testing.T, nc *nats.Conn) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	s, err := open(t, nc).Stream(ctx, "S")
+	js := open(t, nc)
+	s, err := js.Stream(ctx, "S")
+	for err != nil && ctx.Err() == nil { // servers that have just elected a leader may not say so yet
+		s, err = js.Stream(ctx, "S")
+	}
 	if err != nil {
 		t.Fatalf("stream after a restart: %v", err)
 	}
@@ -73,7 +77,7 @@ func TestProcessSurvivesKillAndFreeze(t *testing.T) {
 		t.Fatal("a frozen server answered")
 	}
 	p.Resume()
-	if err := nc.FlushTimeout(time.Minute); err != nil {
+	if err := nc.FlushTimeout(3 * time.Minute); err != nil {
 		t.Fatalf("a resumed server does not answer: %v", err)
 	}
 }

@@ -1,5 +1,5 @@
-// Package ports hands out TCP ports of 127.0.0.1 to tests and measurements whose
-// servers must come back at the same address. A port that was only seen to be free
+// Package ports hands out TCP ports of 127.0.0.1 to tests, measurements and the demo,
+// whose servers must come back at the same address. A port that was only seen to be free
 // is taken by somebody else now and then, and a test fails that found nothing.
 package ports
 
