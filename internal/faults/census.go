@@ -14,19 +14,44 @@ type census struct {
 }
 
 func (w *world) census(ctx context.Context) census {
+	ctx, cancel := w.patient(ctx)
+	defer cancel()
 	c := census{nodes: map[string]vitals{}}
 	for _, n := range w.nodes {
-		v, err := n.vitals(ctx)
-		if err != nil {
+		if err := poll(ctx, 100*time.Millisecond, func() error {
+			v, err := n.vitals(ctx)
+			c.nodes[n.Name] = v
+			return err
+		}); err != nil {
 			w.judge.report(i7, n.Name, "does not say what it holds: %v", err)
 		}
-		c.nodes[n.Name] = v
 	}
 	var err error
-	if c.servers, err = w.holding(ctx); err != nil {
+	if c.servers, err = w.holds(ctx, w.complete); err != nil {
 		w.judge.report(i7, "server", "does not say what it holds: %v", err)
 	}
 	return c
+}
+
+// complete wants everybody to be connected who will be, and to have asked for something over it: else more of what is
+// held later would count as left behind.
+func (w *world) complete(h holding) error {
+	all := map[string]int{}
+	for _, n := range w.nodes {
+		all["faults-"+n.Name]++
+	}
+	for n := range w.publishers {
+		all[fmt.Sprintf("faults-publisher-%d", n)]++
+	}
+	if n := len(w.issuers); n > 0 {
+		all["quash-issuer"] = n
+	}
+	for name, n := range all {
+		if h.connections[name] != n || h.subscriptions[name] < n {
+			return fmt.Errorf("the servers hold %d connections of %s, with %d subscriptions; there are %d", h.connections[name], name, h.subscriptions[name], n)
+		}
+	}
+	return nil
 }
 
 // last looks at everything once more: every acknowledged revocation at every node,

@@ -52,7 +52,7 @@ func runCrowd(ctx context.Context, text string) error {
 		_ = json.NewEncoder(w).Encode(look(members, r.FormValue("collect") != "")) // the driver has gone: nobody is left to tell
 	})
 	go func() {
-		ended <- (&http.Server{Addr: c.Control, Handler: mux, ReadHeaderTimeout: 5 * time.Second}).ListenAndServe()
+		ended <- (&http.Server{Addr: c.Control, Handler: mux, ReadHeaderTimeout: time.Minute}).ListenAndServe()
 	}()
 	return errors.Join(errors.New("one of the crowd has ended"), <-ended)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -45,9 +46,30 @@ func (c *crowd) look(ctx context.Context, query string) (v crowdVitals, err erro
 	n := node{process: c.process, client: &http.Client{}}
 	defer n.client.CloseIdleConnections()
 	if err = n.get(ctx, "http://"+c.Control+"/crowd"+query, &v); err != nil {
-		err = fmt.Errorf("%w (%v)", err, c.err())
+		err = errors.Join(err, c.err())
 	}
 	return v, err
+}
+
+// looked is look until there is an answer.
+func (c *crowd) looked(ctx context.Context, query string) (v crowdVitals, err error) {
+	ctx, cancel := c.w.patient(ctx)
+	defer cancel()
+	err = poll(ctx, 100*time.Millisecond, func() (err error) {
+		v, err = c.look(ctx, query)
+		return err
+	})
+	return v, err
+}
+
+// each wants the servers to hold one connection of each.
+func (c *crowd) each(h holding) error {
+	for n := range c.Members {
+		if name := c.crowdConfig.name(n); h.connections[name] != 1 {
+			return fmt.Errorf("the servers hold %d connections of %s", h.connections[name], name)
+		}
+	}
+	return nil
 }
 
 // fresh waits until the oldest view is of after now.
@@ -66,7 +88,7 @@ func (c *crowd) fresh(ctx context.Context) error {
 
 // drop breaks all connections and waits until all are there again.
 func (c *crowd) drop(ctx context.Context) error {
-	before, err := c.look(ctx, "")
+	before, err := c.looked(ctx, "")
 	if err != nil {
 		return err
 	}
@@ -101,11 +123,11 @@ func (w *world) churn(ctx context.Context, c crowdConfig, rounds int) (string, e
 	if err := all.fresh(ctx); err != nil {
 		return "", err
 	}
-	before, err := all.look(ctx, "?collect=1")
+	before, err := all.looked(ctx, "?collect=1")
 	if err != nil {
 		return "", err
 	}
-	held, err := w.holding(ctx)
+	held, err := w.holds(ctx, all.each)
 	if err != nil {
 		return "", err
 	}
@@ -122,33 +144,28 @@ func (w *world) churn(ctx context.Context, c crowdConfig, rounds int) (string, e
 	w.leftovers(ctx) // while all live: nobody who follows needs a consumer
 	now := before
 	var holds holding
-	verdict := func(who string, ask func(context.Context) error) {
-		ctx, cancel := w.patientWith(ctx, who)
+	verdict := func(who string, ask func() error) { // an answer that has begun is waited for, whatever may be expected of it
+		pctx, cancel := w.patientWith(ctx, who)
 		defer cancel()
-		if err := poll(ctx, 500*time.Millisecond, func() error { return ask(ctx) }); err != nil {
+		if err := poll(pctx, 500*time.Millisecond, ask); err != nil {
 			w.judge.report(i7, who, "after %d rounds: %v", rounds, err)
 		}
 	}
-	verdict("crowd", func(ctx context.Context) error {
-		seen, err := all.look(ctx, "?collect=1")
+	verdict("crowd", func() error {
+		seen, err := all.looked(ctx, "?collect=1")
 		if err != nil {
 			return err
 		}
 		now = seen
 		return now.more(before.vitals, c.Members/4+8)
 	})
-	verdict("server", func(ctx context.Context) error {
-		seen, err := w.holding(ctx)
+	verdict("server", func() error {
+		seen, err := w.holds(ctx, func(holding) error { return nil })
 		if err != nil {
 			return err
 		}
 		holds = seen
-		for n := range c.Members {
-			if name := c.name(n); holds.connections[name] != 1 {
-				return fmt.Errorf("the servers hold %d connections of %s", holds.connections[name], name)
-			}
-		}
-		return holds.more(held)
+		return errors.Join(all.each(holds), holds.more(held))
 	})
 	text := fmt.Sprintf("%d reconnects of %d nodes: goroutines %d → %d, files %d → %d, heap %d → %d MiB; servers: %v → %v", now.Reconnects-before.Reconnects, c.Members,
 		before.Goroutines, now.Goroutines, before.Files, now.Files, before.Heap>>20, now.Heap>>20, held, holds)

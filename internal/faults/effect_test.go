@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"strings"
@@ -74,9 +75,16 @@ func TestWhatDoesNothingIsNotFelt(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if text, err := g.felt(ctx); err == nil {
-			t.Errorf("%s: %q was felt of nothing", name, text)
+		pctx, cancel := w.patient(ctx)
+		if err := poll(pctx, 10*time.Millisecond, func() error { // a process that stands still for a moment by itself is felt, too
+			if text, err := g.felt(ctx); err == nil {
+				return fmt.Errorf("%q was felt of nothing", text)
+			}
+			return nil
+		}); err != nil {
+			t.Errorf("%s: %v", name, err)
 		}
+		cancel()
 	}
 	if err := w.nodes[0].start(); err != nil || !w.nodes[0].alive() {
 		t.Errorf("the node is gone: %v", err)
@@ -100,5 +108,29 @@ func TestWhoCannotStartIsSaidAtOnce(t *testing.T) {
 	err := poll(t.Context(), time.Millisecond, func() error { return n.well(t.Context(), time.Time{}) })
 	if !errors.Is(err, errEnded) || !strings.Contains(err.Error(), "unknown-flag") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestFeltInTheEnd: who stands still by himself feels a fault later, and that counts; it goes on until then.
+func TestFeltInTheEnd(t *testing.T) {
+	t.Parallel()
+	w, err := newWorld(programs(t), said(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := w.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	asked := 0
+	text, err := w.feel(t.Context(), grip{felt: func(context.Context) (string, error) {
+		if asked++; asked < 3 {
+			return "", errors.New("nothing was felt yet")
+		}
+		return "felt", nil
+	}})
+	if text != "felt" || err != nil {
+		t.Errorf("got %q, %v after %d questions", text, err, asked)
 	}
 }

@@ -93,7 +93,7 @@ func (w *world) run(ctx context.Context, f fault) episode {
 		w.said("  NOT RUN: %v", err)
 	} else {
 		pause(ctx, f.hold)
-		if e.felt, err = grip.felt(ctx); err != nil {
+		if e.felt, err = w.feel(ctx, grip); err != nil {
 			e.unfelt = fmt.Errorf("%s: it was not felt: %w", f.name, err)
 			w.said("  NOT FELT: %v", err)
 		}
@@ -111,6 +111,17 @@ func (w *world) run(ctx context.Context, f fault) episode {
 	w.said("  machine stalled for %v; nodes %v, publishers %v, issuers %v; %d acknowledged, %d not; %d accepted, %d refused, %d unjudged, %d unanswered; oldest view accepted with %v", round(e.stalled[0]), round(e.nodes), round(e.publish), round(e.issuers), e.acked, e.lost,
 		e.accepted, e.refused, e.unjudged, e.none, round(e.worst))
 	return e
+}
+
+// feel says what a fault does at the end of its time. On a busy machine it goes on until that can be seen.
+func (w *world) feel(ctx context.Context, g grip) (text string, err error) {
+	pctx, cancel := w.patient(ctx)
+	defer cancel()
+	err = poll(pctx, 100*time.Millisecond, func() (err error) {
+		text, err = g.felt(ctx)
+		return err
+	})
+	return text, err
 }
 
 func round(d time.Duration) time.Duration { return d.Round(10 * time.Millisecond) }

@@ -126,7 +126,7 @@ func TestCheckerFindsEveryBug(t *testing.T) {
 		}
 		return g, nil
 	}
-	drift := onNodes("good-deny "+string(bugNaive), skew(0, -0.5))
+	drift := onNodes("good-deny "+string(bugNaive), skew(0, -0.9))
 	e := w.run(ctx, fault{begin: together(together(until, onNodes("", hole)), together(onNodes(string(bugUnsynced), restartNode), drift))})
 	if err := errors.Join(e.err, e.unfelt); err != nil {
 		t.Fatal(err)

@@ -3,11 +3,8 @@ package main
 import (
 	"context"
 	"errors"
-	"slices"
 	"testing"
 	"time"
-
-	"github.com/quash-auth/quash/events"
 )
 
 // TestHasteIsFound: the stream is made anew and nodes start while the issuer that could give back what was lost stands still. A node
@@ -49,7 +46,10 @@ func TestHasteIsFound(t *testing.T) {
 		if err := w.issuers[0].freeze(); err != nil {
 			return grip{}, err
 		}
-		if err := errors.Join(w.js.DeleteStream(ctx, events.StreamName), w.ensure(ctx)); err != nil {
+		if _, err := w.remove(ctx); err != nil {
+			return grip{}, err
+		}
+		if err := w.ensure(ctx); err != nil {
 			return grip{}, err
 		}
 		for _, n := range w.nodes {
@@ -57,7 +57,10 @@ func TestHasteIsFound(t *testing.T) {
 				return grip{}, err
 			}
 		}
-		g := over("stream made anew, everybody started while the issuer stands still")
+		g := over("")
+		g.felt = func(ctx context.Context) (string, error) { // however long it takes to start
+			return "stream made anew, everybody started while the issuer stands still", w.made(ctx, map[bug]invariant{bugHaste: i2}, bugHaste)
+		}
 		g.end = func(context.Context) error { return w.issuers[0].thaw() }
 		return g, nil
 	}})
@@ -68,8 +71,5 @@ func TestHasteIsFound(t *testing.T) {
 		if v.node != string(bugHaste) {
 			t.Errorf("%v is said to be violated at %s: %s", v.invariant, v.node, v.what)
 		}
-	}
-	if !slices.ContainsFunc(e.found, func(v violation) bool { return v.invariant == i2 }) {
-		t.Errorf("nothing was found at the node that does not wait: %v", e.found)
 	}
 }

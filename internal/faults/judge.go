@@ -80,10 +80,10 @@ func (j *judge) take(a answer) {
 			j.report(i2, name, "accepts a token %v after the acknowledgement of its revocation; its bound is %v", a.before.Now.Sub(a.acked), a.node.Bound)
 		}
 		switch {
-		case deny && a.before.Now.Sub(a.after.AsOf) > a.node.Bound+slack:
-			j.report(i3, name, "accepts a token with a view %v old; its bound is %v", a.before.Now.Sub(a.after.AsOf), a.node.Bound)
-		case !a.after.Synced:
+		case !a.before.Synced && !a.after.Synced:
 			j.report(i3, name, "accepts a token before its first sync")
+		case deny && a.age() > a.node.Bound+slack:
+			j.report(i3, name, "accepts a token with a view %v old; its bound is %v", a.age(), a.node.Bound)
 		}
 	case http.StatusUnauthorized:
 		if a.token.kind == living && a.asked.IsZero() && !(a.skewed && a.token.young) {
@@ -102,6 +102,16 @@ func (j *judge) take(a answer) {
 	}
 }
 
+// age is how old the view was at the least. Between the two looks what a snapshot proves may have run out: then
+// the second one knows less.
+func (a answer) age() time.Duration {
+	asOf := a.after.AsOf
+	if a.before.AsOf.After(asOf) {
+		asOf = a.before.AsOf
+	}
+	return a.before.Now.Sub(asOf)
+}
+
 func (j *judge) count(a answer, deny bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -109,7 +119,7 @@ func (j *judge) count(a answer, deny bool) {
 	case http.StatusOK:
 		j.tally.accepted++
 		if deny {
-			j.worst = max(j.worst, a.before.Now.Sub(a.after.AsOf))
+			j.worst = max(j.worst, a.age())
 		}
 	case http.StatusUnauthorized:
 		j.tally.refused++

@@ -87,6 +87,21 @@ type holding struct {
 	memory        int // bytes, resident
 }
 
+// holds asks all servers until they answer and hold what fits.
+func (w *world) holds(ctx context.Context, fit func(holding) error) (h holding, err error) {
+	ctx, cancel := w.patient(ctx)
+	defer cancel()
+	err = poll(ctx, 200*time.Millisecond, func() error {
+		seen, err := w.holding(ctx)
+		if err != nil {
+			return err
+		}
+		h = seen
+		return fit(h)
+	})
+	return h, err
+}
+
 // holding asks all servers.
 func (w *world) holding(ctx context.Context) (h holding, err error) {
 	all, err := w.clients(ctx)

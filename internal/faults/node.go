@@ -68,8 +68,8 @@ func runNode(ctx context.Context, text string) error {
 	mux.Handle("GET /secure", wrap(v.Middleware(verifier.HTTPConfig{})(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusOK)
 	}))))
-	front := &http.Server{Addr: c.Listen, Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	back := &http.Server{Addr: c.Control, Handler: controls(&wall, v), ReadHeaderTimeout: 5 * time.Second}
+	front := &http.Server{Addr: c.Listen, Handler: mux, ReadHeaderTimeout: time.Minute}
+	back := &http.Server{Addr: c.Control, Handler: controls(&wall, v), ReadHeaderTimeout: time.Minute}
 	ended := make(chan error, 4)
 	go func() { ended <- front.ListenAndServe() }()
 	go func() { ended <- back.ListenAndServe() }()

@@ -113,24 +113,28 @@ func drifting(hole time.Duration) begin {
 		if err != nil {
 			return grip{}, err
 		}
-		var holes grip
-		late := make(chan error, 1)
+		holes, late, begun := over(""), error(nil), make(chan struct{})
 		w.tasks.Go(func() {
+			defer close(begun)
 			pause(ctx, hole)
-			var err error
-			holes, err = onNodes("deny-3 deny-4", holeNode)(ctx, w)
-			late <- err
+			g, err := onNodes("deny-3 deny-4", holeNode)(ctx, w)
+			if late = err; err == nil {
+				holes = g
+			}
 		})
 		return grip{
 			felt: func(ctx context.Context) (string, error) {
 				one, err1 := clocks.felt(ctx)
-				if err := <-late; err != nil {
-					return "", errors.Join(err1, err)
+				if <-begun; late != nil {
+					return "", errors.Join(err1, late)
 				}
 				other, err2 := holes.felt(ctx)
 				return one + "; " + other, errors.Join(err1, err2)
 			},
-			end: func(ctx context.Context) error { return errors.Join(holes.end(ctx), clocks.end(ctx)) },
+			end: func(ctx context.Context) error {
+				<-begun
+				return errors.Join(holes.end(ctx), clocks.end(ctx))
+			},
 		}, nil
 	}
 }

@@ -63,7 +63,7 @@ func programme(ctx context.Context, bin binaries, faults []fault, whole bool, sa
 
 // build starts NATS and the issuers.
 func (w *world) build(ctx context.Context, servers, issuers int) error {
-	ctx, cancel := context.WithTimeout(ctx, longPatience)
+	ctx, cancel := w.patient(ctx)
 	defer cancel()
 	if err := w.startServers(servers); err != nil {
 		return err

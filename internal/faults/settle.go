@@ -178,7 +178,7 @@ func (w *world) recheck(ctx context.Context, n *node, tokens []*token) {
 func (w *world) compare(ctx context.Context) {
 	ctx, cancel := w.patient(ctx)
 	defer cancel()
-	const sure = 5 // a statement that is being applied may be in a digest before its sequence
+	const sure = 30 // a statement that is being applied may be in a digest before its sequence, for seconds on a busy machine
 	var names []string
 	for _, n := range w.following() {
 		names = append(names, n.Name)

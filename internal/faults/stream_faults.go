@@ -17,7 +17,7 @@ import (
 
 // limit sets how many bytes the stream may hold; 0: no more than it holds.
 func (w *world) limit(ctx context.Context, bytes int64) error {
-	ctx, cancel := context.WithTimeout(ctx, longPatience)
+	ctx, cancel := w.patient(ctx)
 	defer cancel()
 	return poll(ctx, 200*time.Millisecond, func() error {
 		s, err := w.js.Stream(ctx, events.StreamName)
@@ -71,11 +71,8 @@ func purged(ctx context.Context, w *world) (grip, error) {
 
 // deleted removes the stream, and creates it again at the end.
 func deleted(ctx context.Context, w *world) (grip, error) {
-	s, err := w.js.Stream(ctx, events.StreamName)
+	had, err := w.remove(ctx)
 	if err != nil {
-		return grip{}, err
-	}
-	if err := w.js.DeleteStream(ctx, events.StreamName); err != nil {
 		return grip{}, err
 	}
 	return grip{
@@ -83,14 +80,33 @@ func deleted(ctx context.Context, w *world) (grip, error) {
 			if _, err := w.js.Stream(ctx, events.StreamName); !errors.Is(err, jetstream.ErrStreamNotFound) {
 				return "", fmt.Errorf("the stream is still there: %w", err)
 			}
-			return fmt.Sprintf("%d messages gone", s.CachedInfo().State.Msgs), nil
+			return fmt.Sprintf("%d messages gone", had), nil
 		},
 		end: func(ctx context.Context) error {
-			ctx, cancel := context.WithTimeout(ctx, longPatience)
+			ctx, cancel := w.patient(ctx)
 			defer cancel()
 			return w.ensure(ctx)
 		},
 	}, nil
+}
+
+// remove deletes the stream and says how many messages it had. On a busy machine the answer may be late, or lost.
+func (w *world) remove(ctx context.Context) (had uint64, err error) {
+	ctx, cancel := w.patient(ctx)
+	defer cancel()
+	asked := false
+	err = poll(ctx, 100*time.Millisecond, func() error {
+		s, err := w.js.Stream(ctx, events.StreamName)
+		if asked && errors.Is(err, jetstream.ErrStreamNotFound) {
+			return nil // that was us
+		}
+		if err != nil {
+			return err
+		}
+		had, asked = s.CachedInfo().State.Msgs, true
+		return w.js.DeleteStream(ctx, events.StreamName)
+	})
+	return had, err
 }
 
 // deleteReaders deletes every consumer it sees while all nodes read, until it has met enough.

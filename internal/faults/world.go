@@ -47,6 +47,8 @@ type world struct {
 	visits  sync.Mutex   // held by whoever logs in and out
 	stop    context.CancelFunc
 	tasks   sync.WaitGroup
+
+	publishers int
 }
 
 // node is one API.
@@ -106,7 +108,8 @@ func (w *world) addNode(c nodeConfig) error {
 		return err
 	}
 	n := &node{nodeConfig: c, links: links, process: &process{name: c.Name, args: []string{w.first().self, "node", string(text)}}}
-	n.client = &http.Client{Timeout: 45 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
+	// A connection for each probe, and no more that would be there: each costs the node goroutines.
+	n.client = &http.Client{Timeout: 45 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: int(sorts)}}
 	w.nodes = append(w.nodes, n)
 	return n.start()
 }
@@ -137,6 +140,7 @@ const bound = 3 * time.Second
 func (w *world) begin(ctx context.Context, publishers int) error {
 	ctx, w.stop = context.WithCancel(ctx)
 	w.ledger.fill(w.minter)
+	w.publishers = publishers
 	for i := range publishers {
 		if err := w.startPublisher(ctx, i); err != nil {
 			return err
