@@ -57,9 +57,7 @@ func TestEventsSayWhichStreamTheyAreOf(t *testing.T) {
 	for i := range rs {
 		rs[i] = sessionRevocation(fmt.Sprintf("old%d", i))
 	}
-	if _, err := p.PublishAll(t.Context(), rs, nil); err != nil {
-		t.Fatal(err)
-	}
+	publishAll(t, p, rs)
 	hold.Store(true)
 	fail.Store(false)
 	<-held

@@ -40,9 +40,7 @@ func breaksWithinABatch(t *testing.T, life time.Duration) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.PublishAll(t.Context(), rs, nil); err != nil {
-		t.Fatal(err)
-	}
+	publishAll(t, p, rs)
 	s, err := events.NewSubscriber(events.SubscriberConfig{Conn: srv.Connect(t), CatchUpBatch: 100, BeaconInterval: 20 * time.Second}) // it waits for no beacon
 	if err != nil {
 		t.Fatal(err)

@@ -30,9 +30,7 @@ func TestNodesAgreeOnTheDigest(t *testing.T) {
 		r.Until = until.Add(time.Duration(i%7) * time.Minute)
 		batch = append(batch, r)
 	}
-	if _, err := p.PublishAll(t.Context(), batch, nil); err != nil {
-		t.Fatal(err)
-	}
+	publishAll(t, p, batch)
 	late, _ := node(t, server.URL(), nil)
 	eventually(t, "two equal digests of the same sequence", func() bool {
 		a, b := settled(early), settled(late)

@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/quash-auth/quash/internal/leaks"
+	"github.com/quash-auth/quash/internal/ports"
 	"github.com/quash-auth/quash/verifier/refresh"
 )
 
@@ -115,8 +115,10 @@ func TestM20_StopsOnInvalidGrant(t *testing.T) {
 }
 
 func TestRefreshFailures(t *testing.T) {
-	closed := httptest.NewServer(http.NotFoundHandler())
-	closed.Close()
+	nobody, err := ports.Address() // which no other server is given meanwhile
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct {
 		name   string
 		token  http.HandlerFunc
@@ -138,7 +140,7 @@ func TestRefreshFailures(t *testing.T) {
 		{"not JSON", tokenAnswer(`<html>`), "", refresh.ErrUnavailable, 200, 1},
 		{"no token", tokenAnswer(`{"token_type":"Bearer"}`), "", refresh.ErrUnavailable, 200, 1},
 		{"a token that breaks headers", tokenAnswer(`{"access_token":"a\r\nb"}`), "", refresh.ErrUnavailable, 200, 1},
-		{"nobody listens", nil, closed.URL, refresh.ErrUnavailable, 0, 1},
+		{"nobody listens", nil, "http://" + nobody, refresh.ErrUnavailable, 0, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)
