@@ -117,7 +117,7 @@ var npmInstall = sync.OnceValues(func() (string, error) {
 	var out []byte
 	var err error
 	for range 3 { // they come over the network
-		cmd := exec.CommandContext(ctx, "npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
+		cmd := exec.CommandContext(ctx, "npm", "ci", "--prefer-offline", "--no-audit", "--no-fund", "--ignore-scripts")
 		cmd.Dir = dir
 		if out, err = cmd.CombinedOutput(); err == nil {
 			return dir, nil
