@@ -108,10 +108,21 @@ func TestNobodyGetsAnothersPort(t *testing.T) {
 // When a program has used up its share it gets again what it had longest ago, but
 // nothing on which somebody listens.
 func TestPortsComeAgain(t *testing.T) {
-	o := owner{most: 1}
-	first, err := o.take(size - 1)
-	if err != nil {
-		t.Fatal(err)
+	var o owner
+	var first []int
+	for range 20 { // somebody who does not ask this package may have a port of the block
+		o = owner{most: 1}
+		var err error
+		if first, err = o.take(size - 1); err == nil {
+			break
+		}
+		t.Log(err)
+		for _, l := range o.locks {
+			_ = l.Close()
+		}
+	}
+	if len(first) != size-1 {
+		t.Fatal("no block is free")
 	}
 	defer func() { _ = o.locks[0].Close() }()
 	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(first[0])))
