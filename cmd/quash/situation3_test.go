@@ -1,9 +1,6 @@
 package main
 
 import (
-	"encoding/base64"
-	"encoding/json"
-	"strings"
 	"testing"
 	"time"
 )
@@ -66,7 +63,7 @@ func (l limits) slid(w *world) bool {
 	first, refreshed := r, began // when the last request that succeeded was sent
 	for {
 		l.check(w, r)
-		if a := w.call(0, r.Access); a.status != 200 && time.Now().Unix() < expiry(w.t, r.Access) {
+		if a := w.call(0, r.Access); a.status != 200 && time.Now().Unix() < instantOf(w.t, r.Access, "exp") {
 			w.t.Fatalf("a new access token: got %s, want 200", a)
 		}
 		w.wants(0, r.Access, 401) // used up: refreshing works whether the access token is alive or not
@@ -96,23 +93,6 @@ func (l limits) slid(w *world) bool {
 		}
 		return true
 	}
-}
-
-// expiry of a token, which is not verified.
-func expiry(t testing.TB, token string) int64 {
-	t.Helper()
-	parts := strings.Split(token, ".")
-	text, err := base64.RawURLEncoding.DecodeString(parts[min(1, len(parts)-1)])
-	if err != nil {
-		t.Fatal(err)
-	}
-	var claims struct {
-		Expires int64 `json:"exp"`
-	}
-	if err := json.Unmarshal(text, &claims); err != nil || claims.Expires == 0 {
-		t.Fatalf("no exp: %v", err)
-	}
-	return claims.Expires
 }
 
 // check looks at what the page can tell its user.

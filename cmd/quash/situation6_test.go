@@ -63,7 +63,7 @@ func (w *world) shipped(s session, change func(*refresh.Config)) (*http.Client, 
 		},
 	}
 	if s.seconds("expires_in") > 0 {
-		c.Tokens.Expires = time.Unix(expiry(w.t, s.Access), 0) // and not in expires_in from now: some time has passed since the login
+		c.Tokens.Expires = time.Unix(instantOf(w.t, s.Access, "exp"), 0) // and not in expires_in from now: some time has passed since the login
 	}
 	for k := range w.nodes {
 		c.Origins = append(c.Origins, w.node(k))
