@@ -24,7 +24,7 @@ func Example() {
 		return
 	}
 	defer os.RemoveAll(dir)
-	ns, err := natsserver.NewServer(&natsserver.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: dir, NoSigs: true, NoLog: true})
+	ns, err := natsserver.NewServer(&natsserver.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: dir, JetStreamMaxStore: 4 << 30, NoSigs: true, NoLog: true})
 	if err != nil {
 		fmt.Println(err)
 		return

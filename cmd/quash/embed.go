@@ -22,6 +22,10 @@ type embedded struct {
 // startPatience is for a busy machine: a server that cannot start says so at once.
 const startPatience = time.Minute
 
+// storeLimit is what streams can reserve, as much as the shipped configuration has. Without it nats-server takes a part of what
+// is free on the disk at its start, and refuses a stream that would never become so large.
+const storeLimit = 4 << 30
+
 // startNATS starts a server at address (port 0: any free port) that stores under
 // dir. It has no accounts, so the address should be a loopback one.
 func startNATS(flag, address, dir string, log *slog.Logger) (*embedded, error) {
@@ -50,6 +54,8 @@ func startNATS(flag, address, dir string, log *slog.Logger) (*embedded, error) {
 		SyncAlways: true,
 		NoSigs:     true,
 		NoLog:      true, // ours is set below
+
+		JetStreamMaxStore: storeLimit,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("preparing the embedded NATS server: %w", err)

@@ -69,11 +69,14 @@ func Start(t testing.TB, opts ...Option) *Server {
 	return s
 }
 
+// storeLimit is what the streams of a test can reserve, whatever is free on the disk: what they reserve they do not use.
+const storeLimit = 1 << 40
+
 func baseOptions(dir string, port int) *server.Options {
 	return &server.Options{
 		Host: "127.0.0.1", Port: port,
 		NoLog: true, NoSigs: true,
-		JetStream: true, StoreDir: dir, SyncAlways: true,
+		JetStream: true, StoreDir: dir, SyncAlways: true, JetStreamMaxStore: storeLimit,
 		AuthTimeout: patience.Seconds(), // of a client that a busy machine lets wait
 	}
 }

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/quash-auth/quash/events"
 	"github.com/quash-auth/quash/internal/scale/sim"
 )
 
@@ -23,6 +25,18 @@ func TestStorm_counts(t *testing.T) {
 	}
 	if r.Before.Status[200] == 0 || r.During.Took == 0 {
 		t.Errorf("no traffic: %+v", r.Before)
+	}
+}
+
+// TestBus_noRoom: a server that has no room for the stream is reported at once, and ended once.
+func TestBus_noRoom(t *testing.T) {
+	t.Parallel()
+	b, err := startBus(t.Context(), busConfig{Topology: topoOne, Bytes: 2 << 40})
+	if !errors.Is(err, events.ErrFull) || strings.Contains(err.Error(), "hub-0") {
+		t.Errorf("startBus: %v", err)
+	}
+	if err := b.close(); err != nil { // as its callers do
+		t.Error(err)
 	}
 }
 

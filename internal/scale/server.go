@@ -34,6 +34,7 @@ func (b *broker) start(c serverConfig) (struct{}, error) {
 	o := &server.Options{
 		ServerName: c.Name, Host: "127.0.0.1", Port: c.Port, NoLog: true, NoSigs: true, MaxPayload: 1 << 20,
 		JetStream: c.Dir != "", StoreDir: c.Dir, SyncAlways: !c.Relax,
+		JetStreamMaxStore: 1 << 40, // what is reserved is not used: the free disk does not decide
 	}
 	if c.Many {
 		o.JetStreamLimits.DefaultMaxConsumers = -1

@@ -26,6 +26,7 @@ func main() {
 		Host: "127.0.0.1", Port: *port,
 		NoLog: true, NoSigs: true,
 		JetStream: true, StoreDir: *dir, SyncAlways: true,
+		JetStreamMaxStore: 1 << 40, // what a test reserves it does not use, so that the free disk does not matter
 	}
 	if *name != "" {
 		o.ServerName = *name
