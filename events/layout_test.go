@@ -72,7 +72,7 @@ func TestEnsureStreamAfterADeletion(t *testing.T) {
 			t.Fatal(err)
 		}
 		never := &refusing{JetStream: js}
-		if _, err := ensure(t.Context(), never, events.Layout{}); !errors.Is(err, events.ErrUnavailable) || !errors.Is(err, never.said) {
+		if _, err := ensure(t.Context(), never, events.Layout{}); !errors.Is(err, events.ErrUnavailable) || !errors.Is(err, never.said) || !strings.Contains(err.Error(), "its disk") {
 			t.Errorf("%s, refused for ever: %v", name, err)
 		}
 		if err := errors.Join(os.MkdirAll(streams, 0o700), os.WriteFile(filepath.Join(streams, name), nil, 0o600)); err != nil {

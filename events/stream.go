@@ -112,8 +112,13 @@ func streamError(doing, stream string, err error) error {
 		return fmt.Errorf("%w: %s stream %s: no JetStream answers, check that the server runs with JetStream enabled: %w", ErrUnavailable, doing, stream, err)
 	}
 	var api *jetstream.APIError
-	if errors.As(err, &api) && fullCode(api) {
-		return fmt.Errorf("%w: %s stream %s: the server has no room, raise its JetStream limits: %w", ErrFull, doing, stream, err)
+	if errors.As(err, &api) {
+		switch {
+		case fullCode(api):
+			return fmt.Errorf("%w: %s stream %s: the server has no room, raise its JetStream limits: %w", ErrFull, doing, stream, err)
+		case api.ErrorCode == codeCreateFailed:
+			return fmt.Errorf("%w: %s stream %s: the server cannot write its files, look at its disk and its log: %w", ErrUnavailable, doing, stream, err)
+		}
 	}
 	return fmt.Errorf("%w: %s stream %s (connected, and allowed to?): %w", ErrUnavailable, doing, stream, err)
 }
