@@ -22,13 +22,17 @@ type embedded struct {
 // startPatience is for a busy machine: a server that cannot start says so at once.
 const startPatience = time.Minute
 
-// storeLimit is what streams can reserve, as much as the shipped configuration has. Without it nats-server takes a part of what
-// is free on the disk at its start, and refuses a stream that would never become so large.
-const storeLimit = 4 << 30
+// leastStore is what our streams reserve, 1.1 GiB, and as much again for users and sessions.
+const leastStore = 2 << 30
 
 // startNATS starts a server at address (port 0: any free port) that stores under
 // dir. It has no accounts, so the address should be a loopback one.
 func startNATS(flag, address, dir string, log *slog.Logger) (*embedded, error) {
+	return startStore(flag, address, dir, leastStore, log)
+}
+
+// startStore is startNATS for streams that reserve least bytes.
+func startStore(flag, address, dir string, least int64, log *slog.Logger) (*embedded, error) {
 	// The server itself would only log that its port is taken; asking first
 	// gives the user a sentence.
 	probe, err := bind(flag, address)
@@ -44,8 +48,7 @@ func startNATS(flag, address, dir string, log *slog.Logger) (*embedded, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the port of %s: %w", flag, err)
 	}
-	nl := &natsLog{log: log}
-	srv, err := server.NewServer(&server.Options{
+	opts := server.Options{
 		ServerName: "quash-embedded",
 		Host:       host,
 		Port:       port,
@@ -54,9 +57,29 @@ func startNATS(flag, address, dir string, log *slog.Logger) (*embedded, error) {
 		SyncAlways: true,
 		NoSigs:     true,
 		NoLog:      true, // ours is set below
+	}
+	srv, err := serve(opts, log)
+	if err != nil {
+		return nil, err
+	}
+	// Left to itself the server keeps three quarters of what is free on the disk, and refuses to reserve more, even for a
+	// stream that never becomes so large.
+	if most := srv.JetStreamConfig().MaxStore; most < least {
+		log.Warn("the disk of the embedded NATS server has little room: when it is full nothing can be revoked, and then quash has to be started again once there is room",
+			"dir", dir, "usable_bytes", most, "reserved_bytes", least)
+		(&embedded{srv: srv}).stop()
+		opts.JetStreamMaxStore = least
+		if srv, err = serve(opts, log); err != nil {
+			return nil, err
+		}
+	}
+	return &embedded{srv: srv, addr: srv.Addr().String()}, nil
+}
 
-		JetStreamMaxStore: storeLimit,
-	})
+// serve starts a server and waits until it can store.
+func serve(opts server.Options, log *slog.Logger) (*server.Server, error) {
+	nl := &natsLog{log: log}
+	srv, err := server.NewServer(&opts)
 	if err != nil {
 		return nil, fmt.Errorf("preparing the embedded NATS server: %w", err)
 	}
@@ -65,14 +88,14 @@ func startNATS(flag, address, dir string, log *slog.Logger) (*embedded, error) {
 	if !nl.waitReady(srv, startPatience) {
 		srv.Shutdown()
 		srv.WaitForShutdown()
-		return nil, fmt.Errorf("the embedded NATS server does not start with its store %s (%s): mend that, or choose another directory", dir, nl.last())
+		return nil, fmt.Errorf("the embedded NATS server does not start with its store %s (%s): mend that, or choose another directory", opts.StoreDir, nl.last())
 	}
 	if !srv.JetStreamEnabled() {
 		srv.Shutdown()
 		srv.WaitForShutdown()
-		return nil, fmt.Errorf("the embedded NATS server can not store under %s (%s): check the disk and the permissions", dir, nl.last())
+		return nil, fmt.Errorf("the embedded NATS server can not store under %s (%s): check the disk and the permissions", opts.StoreDir, nl.last())
 	}
-	return &embedded{srv: srv, addr: srv.Addr().String()}, nil
+	return srv, nil
 }
 
 // url is where clients on this machine connect.

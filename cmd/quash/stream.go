@@ -171,7 +171,7 @@ func storeHint(err error) error {
 	case codeNoPeers, codeReplicasNoCluster:
 		return fmt.Errorf("%w: --replicas needs a cluster of at least as many NATS servers; for a single server leave it at 1", err)
 	case codeNoResources, codeNoStorage:
-		return fmt.Errorf("%w: NATS has not that much storage left: raise max_file_store of the server, or make stream %s with a smaller --max-bytes", err, events.StreamName)
+		return fmt.Errorf("%w: NATS has not that much storage left: raise max_file_store of the server (quash up: free some of the disk), or make stream %s with a smaller --max-bytes", err, events.StreamName)
 	}
 	return err
 }
